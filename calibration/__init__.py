@@ -1,0 +1,1 @@
+"""What is known of a radio. Empty until an issue calibrates one."""

@@ -1,0 +1,1 @@
+"""An edge node: data to meaning, meaning to radio."""

@@ -1,0 +1,1 @@
+"""Multi-user detection that reports its own error."""

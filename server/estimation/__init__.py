@@ -1,0 +1,1 @@
+"""Channel estimation: least squares, then linear MMSE."""

@@ -1,0 +1,1 @@
+"""The emulated medium: what arrives where, and the ports through which radios reach it."""

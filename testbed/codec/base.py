@@ -1,0 +1,34 @@
+"""The Codec protocol: pictures to complex channel symbols and back. No waveform, no channel, no file format."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+
+class CodecIdentity(msgspec.Struct, frozen=True):
+    """What a frame's header says of the codec that made it."""
+
+    name: str
+    number: int  # place in the wire's table of codecs, 0..255
+    digest: int  # first 32 bits of SHA-256 over encoder and decoder
+
+
+class Codec(Protocol):
+    """Encoder and decoder that belong together."""
+
+    identity: CodecIdentity
+
+    def symbol_count(self, height: int, width: int) -> int:
+        """Complex channel uses of a picture of this size."""
+        ...
+
+    def encode(self, picture: np.ndarray) -> np.ndarray:
+        """[H, W, 3] uint8 -> [k] complex64 of unit mean power."""
+        ...
+
+    def decode(self, symbols: np.ndarray, no_eff: np.ndarray, height: int, width: int) -> np.ndarray:
+        """[k] complex64, [k] float32 error variances (infinite = lost) -> [H, W, 3] uint8."""
+        ...

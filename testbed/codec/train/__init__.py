@@ -1,0 +1,1 @@
+"""Training of codecs. The only folder that imports torch (extra `train`)."""

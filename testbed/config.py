@@ -1,0 +1,305 @@
+"""Scenarios and node configurations: strict structs, one loader. Unknown keys and wrong values are errors.
+
+A *scenario* names everything of a run. From it each process gets its own *node configuration* (``AirConfig``,
+``ServerConfig``, ``EdgeConfig``), which is all that process is told, so that it starts as well on another machine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from testbed.errors import ScenarioError
+from testbed.phy.waveform import PROFILES, Waveform
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+CHANNELS = ("TDL-A", "TDL-B", "TDL-C", "AWGN")
+
+
+def check(ok: bool, key: str, value: object, allowed: str) -> None:
+    """Raise ScenarioError unless ``ok``; one form for all value errors."""
+    if not ok:
+        raise ScenarioError(f"{key} = {value}: allowed: {allowed}")
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A struct whose loader refuses what it does not know."""
+
+
+class Net(Strict):
+    """Where processes meet when they run on one machine. ``port_base`` 0 lets ``semtb run`` choose free ports."""
+
+    host: str = "127.0.0.1"
+    port_base: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.port_base == 0 or 1024 <= self.port_base <= 65000, "net.port_base", self.port_base, "0 (free ports) or 1024..65000")
+
+
+class CodecChoice(Strict):
+    """Which semantic codec encodes and decodes: a name in the zoo, or the path of a card."""
+
+    name: str = "deepjscc-cifar10"
+
+
+class EdgePart(Strict):
+    """One edge of a scenario."""
+
+    name: str
+    user: int
+    images: str = ""  # a folder of PNG or JPEG; empty: the photographs that scikit-learn carries
+    radio: str = ""  # URI; empty: a port of the emulated air
+
+
+class ServerPart(Strict):
+    """The server of a scenario."""
+
+    name: str = "server"
+    antennas: int = 2
+    radio: str = ""
+    estimator: str = "lmmse"
+    detector: str = "lmmse"
+    false_alarms_per_10ms: float = 1e-4
+    max_cfo_hz: float = 26_000.0
+
+    def __post_init__(self) -> None:
+        check(1 <= self.antennas <= 16, "server.antennas", self.antennas, "1..16")
+        check(0 < self.false_alarms_per_10ms < 1, "server.false_alarms_per_10ms", self.false_alarms_per_10ms, "between 0 and 1")
+        check(0 <= self.max_cfo_hz <= 200e3, "server.max_cfo_hz", self.max_cfo_hz, "0..200000")
+
+
+class Air(Strict):
+    """The emulated medium. What is left out is drawn from the seed, within the limits that the field's text books set."""
+
+    name: str = "air"
+    snr_db: float = 20.0  # Es/N0 per occupied resource element, per user, per antenna, with E|h|^2 = 1
+    channel: str = "TDL-A"  # TDL-A, TDL-B, TDL-C (TR 38.901) or AWGN (one static path of unit gain)
+    delay_spread_s: float = 100e-9
+    doppler_hz: float = 5.0
+    common_cfo_hz: float | None = None  # of the server's oscillator; drawn within +-25 kHz
+    user_cfo_hz: list[float] | None = None  # one for each user; drawn within +-100 Hz
+    user_delay_samples: list[float] | None = None  # may be fractional; drawn within 0..cp/2
+    block_samples: int = 14_400
+
+    def __post_init__(self) -> None:
+        check(-30 <= self.snr_db <= 80, "air.snr_db", self.snr_db, "-30..80")
+        check(self.channel in CHANNELS, "air.channel", self.channel, ", ".join(CHANNELS))
+        check(0 <= self.delay_spread_s <= 1e-5, "air.delay_spread_s", self.delay_spread_s, "0..1e-5")
+        check(0 <= self.doppler_hz <= 2000, "air.doppler_hz", self.doppler_hz, "0..2000")
+        check(64 <= self.block_samples <= 1_000_000, "air.block_samples", self.block_samples, "64..1000000")
+
+
+class Scenario(Strict):
+    """Everything of a run."""
+
+    name: str
+    seed: int = 1
+    net: Net = Net()
+    waveform: Waveform = Waveform()
+    codec: CodecChoice = CodecChoice()
+    server: ServerPart = ServerPart()
+    air: Air = Air()
+    edges: list[EdgePart] = []
+    max_pixels: int = 1_000_000  # larger pictures are resized before encoding
+
+    def __post_init__(self) -> None:
+        check(0 <= self.seed < 2**63, "seed", self.seed, "0..2^63-1")
+        check(bool(self.edges), "edges", "[]", "at least one [[edges]] table")
+        check(self.max_pixels >= 256, "max_pixels", self.max_pixels, "at least 256")
+        users = [e.user for e in self.edges]
+        slots = self.waveform.pilot_slots
+        check(len(set(users)) == len(users), "edges.user", users, "each user once")
+        check(all(0 <= u < slots for u in users), "edges.user", users, f"0..{slots - 1} (waveform.pilot_slots = {slots})")
+        names = [e.name for e in self.edges] + [self.server.name, self.air.name]
+        check(len(set(names)) == len(names), "edges.name", names, "a name of its own for each node")
+        check(all(re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", n) for n in names), "name", names, "lower-case letters, digits and '-'")
+        for key in ("user_cfo_hz", "user_delay_samples"):
+            values = getattr(self.air, key)
+            check(values is None or len(values) == slots, f"air.{key}", values, f"one value for each of {slots} users")
+
+
+class AirPort(Strict):
+    """One radio that the air serves: where the air asks it for samples, and where it may ask the air."""
+
+    name: str
+    user: int | None  # None: a receiver
+    tx: list[str] = []  # endpoints the radio binds and the air connects to, one an antenna
+    rx: list[str] = []  # endpoints the air binds and the radio connects to, one an antenna
+
+
+class AirConfig(Strict):
+    """All that the air's process is told."""
+
+    seed: int
+    control: str
+    waveform: Waveform
+    air: Air
+    ports: list[AirPort]
+
+
+class ServerConfig(Strict):
+    """All that the server's process is told."""
+
+    seed: int
+    control: str
+    waveform: Waveform
+    server: ServerPart
+    radio: str
+    codec: str
+    expects: list[str]  # names of the nodes that must report before the run starts
+
+
+class EdgeConfig(Strict):
+    """All that an edge's process is told."""
+
+    seed: int
+    control: str
+    waveform: Waveform
+    edge: EdgePart
+    radio: str
+    codec: str
+    share: tuple[int, int]  # (index, of): pictures are dealt to the edges in turn
+    max_pixels: int
+
+
+def load_scenario(path: Path, settings: list[str] | None = None, seed: int | None = None) -> Scenario:
+    """Read a scenario TOML, apply ``key=value`` settings in order, fill in the waveform profile, check everything.
+
+    Raises
+    ------
+    ScenarioError
+        One line: file, key, value, what is allowed.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ScenarioError(f"{path}: no such scenario file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path.name}: not a TOML file: {error}") from error
+    try:
+        for setting in settings or []:
+            apply_setting(tree, setting)
+        if seed is not None:
+            tree["seed"] = seed
+        waveform = tree.get("waveform", {})
+        if isinstance(waveform, dict):
+            profile = waveform.get("profile", "ota")
+            if profile not in PROFILES:
+                raise ScenarioError(f"waveform.profile = {profile!r}: allowed: {', '.join(PROFILES)}")
+            tree["waveform"] = PROFILES[profile] | waveform
+        return convert(tree, Scenario)
+    except ScenarioError as error:
+        raise ScenarioError(f"{path.name}: {error}") from error
+
+
+def load_node(path: Path, kind: type[T]) -> T:
+    """Read one node's own configuration, as ``semtb run`` or ``semtb resolve`` wrote it."""
+    try:
+        return convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
+    except FileNotFoundError:
+        raise ScenarioError(f"{path}: no such file; `semtb resolve SCENARIO --out DIR` writes one for each node") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path.name}: not a TOML file: {error}") from error
+    except ScenarioError as error:
+        raise ScenarioError(f"{path.name}: {error}") from error
+
+
+def dump(config: msgspec.Struct) -> str:
+    """The TOML of a scenario or node configuration; keys that are None are left out."""
+    import tomli_w
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: strip(v) for k, v in value.items() if v is not None}
+        if isinstance(value, list):
+            return [strip(v) for v in value]
+        return value
+
+    return tomli_w.dumps(strip(msgspec.to_builtins(config)))
+
+
+def apply_setting(tree: dict[str, Any], setting: str) -> None:
+    """Apply one ``a.b.c=value`` to a tree. The value is TOML where it parses as such, else a string.
+
+    A list's element is named by its index or by its ``name``: ``edges.edge-1.images=/data/kodak``.
+    """
+    path, equals, text = setting.partition("=")
+    if not equals or not path.strip():
+        raise ScenarioError(f"--set {setting}: write it as key=value, for example air.snr_db=10")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    keys = path.strip().split(".")
+    node: Any = tree
+    for depth, key in enumerate(keys):
+        last = depth == len(keys) - 1
+        if isinstance(node, list):
+            position = find_element(node, key, ".".join(keys[:depth]))
+            if last:
+                node[position] = value
+            else:
+                node = node[position]
+        elif isinstance(node, dict):
+            if last:
+                node[key] = value
+            else:
+                node = node.setdefault(key, {})
+        else:
+            raise ScenarioError(f"--set {setting}: {'.'.join(keys[:depth])} is a value, not a table")
+
+
+def find_element(items: list[Any], key: str, where: str) -> int:
+    """Index of a list's element by number or by its ``name``."""
+    names = [item.get("name", "") if isinstance(item, dict) else "" for item in items]
+    if key in names:
+        return names.index(key)
+    if key.isdigit() and int(key) < len(items):
+        return int(key)
+    raise ScenarioError(f"{where}.{key}: no such element; known here: {', '.join(names)} or 0..{len(items) - 1}")
+
+
+def convert(tree: Any, kind: type[T]) -> T:
+    """Convert and say in our words what msgspec finds wrong."""
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        raise ScenarioError(explain(error, tree, kind)) from error
+
+
+def explain(error: msgspec.ValidationError, tree: Any, kind: type) -> str:
+    """msgspec's message as ``key: what is wrong``, with the known keys and the nearest one where a key is unknown."""
+    message, _, path = str(error).partition(" - at `$")
+    where = re.sub(r"\[(\d+)\]", r".\1", path.rstrip("`")).strip(".")
+    unknown = re.match(r"Object contains unknown field `(.*)`", message)
+    if not unknown:
+        return f"{where}: {message}" if where else message
+    key = unknown.group(1)
+    struct = struct_at(kind, where)
+    known = [f.encode_name for f in msgspec.structs.fields(struct)] if struct else []
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{where + '.' if where else ''}{key}: unknown key. Known here: {', '.join(known)}.{hint}"
+
+
+def struct_at(kind: Any, where: str) -> type[msgspec.Struct] | None:
+    """The struct type that stands at a dotted path below ``kind``."""
+    for key in [k for k in where.split(".") if k and k != "..."]:
+        if key.isdigit():
+            kind = next((a for a in getattr(kind, "__args__", ()) if isinstance(a, type)), None)
+            continue
+        hints = {f.encode_name: f.type for f in msgspec.structs.fields(kind)} if isinstance(kind, type) else {}
+        kind = hints.get(key)
+    if getattr(kind, "__origin__", None) is list:
+        kind = kind.__args__[0]
+    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None

@@ -1,0 +1,1 @@
+"""The control plane: typed messages and the bus that carries them."""

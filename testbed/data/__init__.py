@@ -1,0 +1,1 @@
+"""Data sets and pictures, read from where SEMTB_DATA says."""

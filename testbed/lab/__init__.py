@@ -1,0 +1,1 @@
+"""The roof: commands, runs, reports. The one place that sees all; nothing imports it."""

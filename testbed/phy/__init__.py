@@ -1,0 +1,1 @@
+"""The waveform: pure functions on arrays. No socket, file, process or clock."""

@@ -1,0 +1,1 @@
+"""Radios behind one protocol, opened by URI, one driver a file."""

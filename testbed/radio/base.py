@@ -1,0 +1,68 @@
+"""The Radio protocol: what everything above a radio may ask of it, whether it is a socket or a Pluto."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import msgspec
+import numpy as np
+
+
+class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a node asks of its radio when it opens it."""
+
+    sample_rate_hz: float
+    tx_channels: int = 0
+    rx_channels: int = 0
+    lo_hz: float = 2.4e9
+    timeout_s: float = 5.0  # after which a silent peer is named
+
+
+class RadioEvent(msgspec.Struct, frozen=True):
+    """Something that happened to the samples: overflow, underflow, late, lost or malformed, counted in samples."""
+
+    kind: str
+    sample: int
+    count: int
+    detail: str = ""
+
+
+class RxBlock(msgspec.Struct, frozen=True):
+    """Samples as they came: [antenna, sample] complex64, the index of the first, and the events that ride with them."""
+
+    samples: np.ndarray
+    first_sample: int
+    events: tuple[RadioEvent, ...] = ()
+
+
+@runtime_checkable
+class Radio(Protocol):
+    """A radio with ``tx_channels`` and ``rx_channels``. Full scale is 1.0; sample counts start at 0 when it opens.
+
+    A driver refuses what would wrap or clip: ``send`` raises RadioError if any |re| or |im| exceeds 1. What
+    ``receive`` returns may exceed it, because a foreign peer may send anything. Every wait is bounded by
+    ``settings.timeout_s`` and ends in PeerUnreachable or PeerLost, which name the peer and its address.
+    """
+
+    uri: str
+    settings: RadioSettings
+
+    def send(self, samples: np.ndarray) -> None:
+        """Queue [antenna, sample] complex64 for transmission, gapless after what was sent before; blocks when full."""
+        ...
+
+    def finish(self) -> None:
+        """Wait until everything queued has left; what follows on the air is silence."""
+        ...
+
+    def receive(self, count: int) -> RxBlock:
+        """Exactly ``count`` samples, gapless unless an event says otherwise."""
+        ...
+
+    def close(self) -> None:
+        """Free sockets and threads at once; idempotent, never blocks for long."""
+        ...
+
+    def __enter__(self) -> Radio: ...
+
+    def __exit__(self, *exc: object) -> None: ...

@@ -36,23 +36,28 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A struct whose loader refuses what it does not know."""
 
 
-class Net(Strict):
+class Net(Strict, frozen=True):
     """Where processes meet when they run on one machine. ``port_base`` 0 lets ``semtb run`` choose free ports."""
 
     host: str = "127.0.0.1"
     port_base: int = 0
 
     def __post_init__(self) -> None:
-        check(self.port_base == 0 or 1024 <= self.port_base <= 65000, "net.port_base", self.port_base, "0 (free ports) or 1024..65000")
+        check(
+            self.port_base == 0 or 1024 <= self.port_base <= 65000,
+            "net.port_base",
+            self.port_base,
+            "0 (free ports) or 1024..65000",
+        )
 
 
-class CodecChoice(Strict):
+class CodecChoice(Strict, frozen=True):
     """Which semantic codec encodes and decodes: a name in the zoo, or the path of a card."""
 
     name: str = "deepjscc-cifar10"
 
 
-class EdgePart(Strict):
+class EdgePart(Strict, frozen=True):
     """One edge of a scenario."""
 
     name: str
@@ -61,7 +66,7 @@ class EdgePart(Strict):
     radio: str = ""  # URI; empty: a port of the emulated air
 
 
-class ServerPart(Strict):
+class ServerPart(Strict, frozen=True):
     """The server of a scenario."""
 
     name: str = "server"
@@ -74,12 +79,17 @@ class ServerPart(Strict):
 
     def __post_init__(self) -> None:
         check(1 <= self.antennas <= 16, "server.antennas", self.antennas, "1..16")
-        check(0 < self.false_alarms_per_10ms < 1, "server.false_alarms_per_10ms", self.false_alarms_per_10ms, "between 0 and 1")
+        check(
+            0 < self.false_alarms_per_10ms < 1,
+            "server.false_alarms_per_10ms",
+            self.false_alarms_per_10ms,
+            "between 0 and 1",
+        )
         check(0 <= self.max_cfo_hz <= 200e3, "server.max_cfo_hz", self.max_cfo_hz, "0..200000")
 
 
-class Air(Strict):
-    """The emulated medium. What is left out is drawn from the seed, within the limits that the field's text books set."""
+class Air(Strict, frozen=True):
+    """The emulated medium. What is left out is drawn from the seed."""
 
     name: str = "air"
     snr_db: float = 20.0  # Es/N0 per occupied resource element, per user, per antenna, with E|h|^2 = 1
@@ -99,7 +109,7 @@ class Air(Strict):
         check(64 <= self.block_samples <= 1_000_000, "air.block_samples", self.block_samples, "64..1000000")
 
 
-class Scenario(Strict):
+class Scenario(Strict, frozen=True):
     """Everything of a run."""
 
     name: str
@@ -119,16 +129,23 @@ class Scenario(Strict):
         users = [e.user for e in self.edges]
         slots = self.waveform.pilot_slots
         check(len(set(users)) == len(users), "edges.user", users, "each user once")
-        check(all(0 <= u < slots for u in users), "edges.user", users, f"0..{slots - 1} (waveform.pilot_slots = {slots})")
+        check(
+            all(0 <= u < slots for u in users), "edges.user", users, f"0..{slots - 1} (waveform.pilot_slots = {slots})"
+        )
         names = [e.name for e in self.edges] + [self.server.name, self.air.name]
         check(len(set(names)) == len(names), "edges.name", names, "a name of its own for each node")
-        check(all(re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", n) for n in names), "name", names, "lower-case letters, digits and '-'")
+        check(
+            all(re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", n) for n in names),
+            "name",
+            names,
+            "lower-case letters, digits and '-'",
+        )
         for key in ("user_cfo_hz", "user_delay_samples"):
             values = getattr(self.air, key)
             check(values is None or len(values) == slots, f"air.{key}", values, f"one value for each of {slots} users")
 
 
-class AirPort(Strict):
+class AirPort(Strict, frozen=True):
     """One radio that the air serves: where the air asks it for samples, and where it may ask the air."""
 
     name: str
@@ -137,7 +154,7 @@ class AirPort(Strict):
     rx: list[str] = []  # endpoints the air binds and the radio connects to, one an antenna
 
 
-class AirConfig(Strict):
+class AirConfig(Strict, frozen=True):
     """All that the air's process is told."""
 
     seed: int
@@ -147,7 +164,7 @@ class AirConfig(Strict):
     ports: list[AirPort]
 
 
-class ServerConfig(Strict):
+class ServerConfig(Strict, frozen=True):
     """All that the server's process is told."""
 
     seed: int
@@ -157,9 +174,10 @@ class ServerConfig(Strict):
     radio: str
     codec: str
     expects: list[str]  # names of the nodes that must report before the run starts
+    users: dict[str, int] = {}  # which edge sends as which user, so that pictures bear the edge's name
 
 
-class EdgeConfig(Strict):
+class EdgeConfig(Strict, frozen=True):
     """All that an edge's process is told."""
 
     seed: int
@@ -207,7 +225,9 @@ def load_node(path: Path, kind: type[T]) -> T:
     try:
         return convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
     except FileNotFoundError:
-        raise ScenarioError(f"{path}: no such file; `semtb resolve SCENARIO --out DIR` writes one for each node") from None
+        raise ScenarioError(
+            f"{path}: no such file; `semtb resolve SCENARIO --out DIR` writes one for each node"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path.name}: not a TOML file: {error}") from error
     except ScenarioError as error:

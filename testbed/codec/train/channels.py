@@ -54,7 +54,7 @@ def draw_no_eff(
 
 
 def add_noise(symbols: torch.Tensor, no_eff: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    r"""Unbiased detection: :math:`\hat x = x + e`, :math:`e \sim \mathcal{CN}(0, N_0)`; erased symbols come back as zero.
+    r"""Unbiased detection: :math:`\hat x = x + e`, :math:`e \sim \mathcal{CN}(0, N_0)`; erased symbols become zero.
 
     ``symbols`` [B, 2C, h, w] holds C real parts, then C imaginary parts; ``no_eff`` is [B, C, h, w].
     """

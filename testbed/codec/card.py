@@ -1,0 +1,107 @@
+"""Cards: what ships with a codec's ONNX files. Where it comes from, how good it is, and how to tell it from another."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from testbed.codec.base import CodecIdentity
+from testbed.errors import CodecError
+
+
+class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PSNR against SNR on a named data set, in the conventions of the card."""
+
+    data: str
+    command: str
+    snr_db: list[float]
+    psnr_of_mean_mse_db: list[float]
+    mean_psnr_db: list[float]
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A codec's card, stored as JSON beside its ONNX files."""
+
+    name: str
+    number: int  # 0..255, what a frame's header says
+    task: str
+    encoder: str  # file names, in the card's folder
+    decoder: str
+    sha256: str  # over the encoder's bytes, then the decoder's
+    stride: int  # a picture's sides are padded to multiples of it
+    complex_channels: int  # symbols for each stride x stride patch
+    bandwidth_ratio: str  # k/n, complex channel uses over real source values
+    data: str
+    recipe: dict[str, object]
+    trained_with: str
+    conventions: dict[str, str]
+    curves: list[Curve] = []
+
+    @property
+    def identity(self) -> CodecIdentity:
+        """What frames carry."""
+        return CodecIdentity(self.name, self.number, int(self.sha256[:8], 16))
+
+
+def digest_pair(encoder: bytes, decoder: bytes) -> str:
+    """SHA-256, hexadecimal, over both files: neither half can be changed alone unnoticed."""
+    return hashlib.sha256(encoder + decoder).hexdigest()
+
+
+def zoo_folder() -> Path:
+    """Where the codecs that ship with the package lie."""
+    return Path(str(resources.files("testbed.codec"))) / "zoo"
+
+
+def find_card(name_or_path: str) -> Path:
+    """Path of a card: a file as it is, else a name in the zoo.
+
+    Raises
+    ------
+    CodecError
+        If there is none; the message lists what the zoo holds.
+    """
+    if name_or_path.endswith(".json"):
+        path = Path(name_or_path)
+        if path.is_file():
+            return path
+        raise CodecError(f"codec {name_or_path}: no such card")
+    known = sorted(p.stem for p in zoo_folder().glob("*.json"))
+    if re.fullmatch(r"[A-Za-z0-9_.-]+", name_or_path) and name_or_path in known:
+        return zoo_folder() / f"{name_or_path}.json"
+    raise CodecError(
+        f"codec {name_or_path!r}: not in the zoo. Known: {', '.join(known) or 'none'}; a card's path (.json) works too"
+    )
+
+
+def read_card(path: Path) -> tuple[Card, bytes, bytes]:
+    """A card and the bytes of its two ONNX files, checked against the card's hash.
+
+    Raises
+    ------
+    CodecError
+        If a file is missing, the card is not one, or the hash does not match.
+    """
+    try:
+        card = msgspec.json.decode(path.read_bytes(), type=Card)
+    except (OSError, msgspec.DecodeError) as error:
+        raise CodecError(f"{path}: not a codec's card: {error}") from error
+    contents = []
+    for name in (card.encoder, card.decoder):
+        file = path.parent / Path(name).name
+        if not file.is_file():
+            raise CodecError(
+                f"{file}: missing; its card {path.name} asks for it. Install the package again, or retrain"
+            )
+        contents.append(file.read_bytes())
+    found = digest_pair(*contents)
+    if found != card.sha256:
+        raise CodecError(
+            f"{path.name}: the ONNX files have hash {found[:8]}, the card says {card.sha256[:8]}: "
+            "they do not belong together. Install the package again, or export the pair anew"
+        )
+    return card, contents[0], contents[1]

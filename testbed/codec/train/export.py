@@ -1,0 +1,79 @@
+"""Trained weights to ONNX files and a card, written aside and renamed together."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import msgspec
+import torch
+
+from testbed.codec.card import Card, digest_pair
+from testbed.codec.train.loop import Pair, Recipe
+from testbed.codec.train.models import COMPLEX_CHANNELS, STRIDE
+from testbed.files import write_aside
+
+OPSET = 17  # ONNX Runtime 1.14 and later, so JetPack 6 as well
+
+CONVENTIONS = {
+    "snr": "mean signal power over complex noise power, per complex channel use",
+    "psnr_of_mean_mse": "10 log10(1 / mean over all pictures of the MSE of values in 0..1, after rounding to 8 bits)",
+    "mean_psnr": "mean over pictures of each picture's own PSNR",
+    "power": "unit mean power over the complex symbols of each picture",
+    "bandwidth_ratio": "complex channel uses over real source values (32 x 32 x 3)",
+}
+
+
+def to_onnx(module: torch.nn.Module, inputs: dict[str, torch.Tensor], output: str) -> bytes:
+    """One module as ONNX, batch and both sides of the picture free."""
+    names = list(inputs)
+    axes = {name: {0: "batch", 2: "rows", 3: "columns"} for name in [*names, output]}
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        module.eval().to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
+        tuple(inputs.values()),
+        buffer,  # type: ignore[arg-type]
+        input_names=names,
+        output_names=[output],
+        dynamic_axes=axes,
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    return buffer.getvalue()
+
+
+def export(pair: Pair, recipe: Recipe, name: str, number: int, data: str, folder: Path) -> Path:
+    """Write ``name.encoder.onnx``, ``name.decoder.onnx`` and ``name.json`` into ``folder``; returns the card's path."""
+    channels = COMPLEX_CHANNELS
+    encoder = to_onnx(pair.encoder, {"picture": torch.rand(1, 3, 32, 48)}, "symbols")
+    decoder = to_onnx(
+        pair.decoder,
+        {"symbols": torch.randn(1, 2 * channels, 8, 12), "no_eff": torch.rand(1, channels, 8, 12)},
+        "picture",
+    )
+    card = Card(
+        name=name,
+        number=number,
+        task="image",
+        encoder=f"{name}.encoder.onnx",
+        decoder=f"{name}.decoder.onnx",
+        sha256=digest_pair(encoder, decoder),
+        stride=STRIDE,
+        complex_channels=channels,
+        bandwidth_ratio=f"{channels}/{3 * STRIDE**2}",
+        data=data,
+        recipe=msgspec.to_builtins(recipe),
+        trained_with=f"torch {torch.__version__}",
+        conventions=CONVENTIONS,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_aside(folder / card.encoder, encoder)
+    write_aside(folder / card.decoder, decoder)
+    return write_card(card, folder)
+
+
+def write_card(card: Card, folder: Path) -> Path:
+    """Write a card as readable JSON."""
+    path = folder / f"{card.name}.json"
+    write_aside(path, msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+    return path

@@ -1,0 +1,103 @@
+"""An edge's transmit path: pictures to symbols to frames to samples. It knows no radio and no network."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from testbed.codec.base import Codec
+from testbed.data.pictures import Picture
+from testbed.phy.frame import build_frame
+from testbed.phy.header import Header
+from testbed.phy.interleave import interleave
+from testbed.phy.waveform import Waveform
+
+LEAD_SAMPLES = 2400  # silence before the first frame, so that no preamble meets a filter's start
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a list of pictures costs on the air."""
+
+    frames: int
+    samples: int  # from sample 0 to the end of the last frame's gap
+    channel_uses: int  # complex data symbols, padding left out
+
+
+class Transmitter:
+    """Encodes pictures and lays them into frames of one user.
+
+    A picture's k symbols are interleaved as a whole, then cut into parts of ``waveform.data_elements``, one a frame;
+    the last part is filled up with zeros. The stream depends on the pictures alone, from sample 0 on.
+    """
+
+    def __init__(
+        self, waveform: Waveform, user: int, codec: Codec, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.waveform = waveform
+        self.user = user
+        self.codec = codec
+        self.clipped_samples = 0
+        self.frames_sent = 0
+        self.stage_s: dict[str, list[float]] = defaultdict(list)
+        self._clock = clock
+
+    def parts(self, height: int, width: int) -> int:
+        """Frames that a picture of this size takes."""
+        return -(-self.codec.symbol_count(height, width) // self.waveform.data_elements)
+
+    def plan(self, pictures: Sequence[Picture]) -> Plan:
+        """Frames, samples and channel uses of these pictures, known before any is encoded."""
+        sizes = [p.pixels.shape[:2] for p in pictures]
+        frames = sum(self.parts(*size) for size in sizes)
+        samples = LEAD_SAMPLES + frames * (self.waveform.frame_samples + self.waveform.gap_samples)
+        return Plan(frames, samples, sum(self.codec.symbol_count(*size) for size in sizes))
+
+    def encode(self, picture: Picture) -> np.ndarray:
+        """[k] complex64, in the order in which the symbols leave (interleaved)."""
+        begin = self._clock()
+        symbols = interleave(self.codec.encode(picture.pixels))
+        self.stage_s["encode"].append(self._clock() - begin)
+        return symbols
+
+    def frames(self, pictures: Sequence[Picture]) -> Iterator[np.ndarray]:
+        """[frame_samples] complex64 for each frame of each picture, encoded when its turn comes."""
+        identity = self.codec.identity
+        size = self.waveform.data_elements
+        for number, picture in enumerate(pictures):
+            symbols = self.encode(picture)
+            height, width = picture.pixels.shape[:2]
+            # Frames carry unit mean power; the header says what to multiply by to have the codec's scale again.
+            scale = float(np.sqrt(np.mean(np.abs(symbols) ** 2))) or 1.0
+            parts = self.parts(height, width)
+            padded = np.zeros(parts * size, np.complex64)
+            padded[: len(symbols)] = symbols / np.float32(scale)
+            for part in range(parts):
+                begin = self._clock()
+                header = Header(
+                    user=self.user,
+                    frame=self.frames_sent % 2**16,
+                    picture=number % 2**16,
+                    part=part,
+                    parts=parts,
+                    codec=identity.number,
+                    codec_hash=identity.digest,
+                    height=height,
+                    width=width,
+                    scale=scale,
+                )
+                samples, clipped = build_frame(header, padded[part * size : (part + 1) * size], self.waveform)
+                self.clipped_samples += clipped
+                self.frames_sent += 1
+                self.stage_s["modulate"].append(self._clock() - begin)
+                yield samples
+
+    def stream(self, pictures: Sequence[Picture]) -> Iterator[np.ndarray]:
+        """[1, n] complex64 pieces of the gapless stream: lead silence, then each frame and the gap behind it."""
+        yield np.zeros((1, LEAD_SAMPLES), np.complex64)
+        gap = np.zeros(self.waveform.gap_samples, np.complex64)
+        for frame in self.frames(pictures):
+            yield np.concatenate([frame, gap])[None]

@@ -1,0 +1,141 @@
+"""Bodies of `semtb train` and `semtb eval`: data in, progress shown, files out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from testbed.codec.card import Curve, read_card, zoo_folder
+from testbed.codec.evaluate import AwgnScore, awgn_score
+from testbed.codec.onnx import OnnxCodec, open_codec
+from testbed.data import cifar10
+from testbed.data.pictures import SUFFIXES, read_picture
+from testbed.errors import DataError, MissingExtra
+from testbed.files import write_aside
+from testbed.record import provenance
+
+CODEC = "deepjscc-cifar10"
+EVAL_SEED = 20_240_601
+
+
+def progress_bar(console: Console) -> Progress:
+    """One look for all long work."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+
+
+def awgn_curve(codec: OnnxCodec, planes: np.ndarray, snr_db: Sequence[float], seed: int) -> list[AwgnScore]:
+    """Scores at several SNRs, each with noise of its own stream, so that a point does not depend on the others."""
+    scores = []
+    with progress_bar(Console(stderr=True)) as bar:
+        for snr in snr_db:
+            task = bar.add_task(f"AWGN {snr:g} dB", total=len(planes))
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(round(snr * 1000) + 10**6,)))
+            scores.append(awgn_score(codec, planes, snr, rng, partial(bar.advance, task)))
+    return scores
+
+
+def eval_deepjscc(codec: str, snr_db: Sequence[float], json_path: Path | None, pictures: int, seed: int) -> None:
+    """PSNR of a codec on the CIFAR-10 test set over AWGN; a table, and a result file if asked."""
+    opened = open_codec(codec)
+    planes = cifar10.load_test()[:pictures]
+    console = Console()
+    scores = awgn_curve(opened, planes, snr_db, seed)
+    table = Table(
+        title=f"{opened.card.name}, CIFAR-10 test set, {len(planes)} pictures, k/n = {opened.card.bandwidth_ratio}"
+    )
+    for column in ("SNR dB", "PSNR of mean MSE dB", "± (95 %)", "mean PSNR dB"):
+        table.add_column(column, justify="right")
+    for s in scores:
+        table.add_row(f"{s.snr_db:g}", f"{s.psnr_of_mean_mse_db:.2f}", f"{s.ci95_db:.2f}", f"{s.mean_psnr_db:.2f}")
+    console.print(table)
+    if json_path is not None:
+        result = {
+            "name": opened.card.name,
+            "task": "cifar10",
+            "command": provenance.command(),
+            "commit": provenance.git_commit(),
+            "machine": provenance.machine(),
+            "conventions": opened.card.conventions | {"channel": "AWGN", "pictures": len(planes), "seed": seed},
+            "codec_sha256": opened.card.sha256,
+            "results": {
+                "snr_db": [s.snr_db for s in scores],
+                "psnr_db": [round(s.psnr_of_mean_mse_db, 4) for s in scores],
+                "mean_psnr_db": [round(s.mean_psnr_db, 4) for s in scores],
+                "ci95": [round(s.ci95_db, 4) for s in scores],
+            },
+        }
+        write_aside(json_path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+        console.print(f"written: {json_path}")
+
+
+def training_pictures(extra: Path | None) -> tuple[np.ndarray, str]:
+    """Training pictures [P, 3, 32, 32] uint8 and a sentence that says where they are from."""
+    planes = cifar10.load_training()
+    said = f"CIFAR-10 training set, {len(planes)} pictures from the original files"
+    if extra is None:
+        return planes, said
+    files = sorted(p for p in extra.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise DataError(f"--pictures {extra}: no PNG or JPEG below it")
+    read = np.stack([read_picture(path).pixels for path in files]).transpose(0, 3, 1, 2)
+    if read.shape[2:] != (32, 32):
+        raise DataError(f"--pictures {extra}: pictures of {read.shape[3]} x {read.shape[2]}, CIFAR-10 has 32 x 32")
+    both = np.unique(np.concatenate([planes, read]).reshape(-1, 3 * 32 * 32), axis=0).reshape(-1, 3, 32, 32)
+    return both, f"CIFAR-10 training set, {len(both)} different pictures from the original files and --pictures"
+
+
+def train_deepjscc(work: Path, out: Path | None, pictures: Path | None, epochs: int | None, threads: int) -> None:
+    """Train a DeepJSCC pair, go on where an interrupted training stopped, export ONNX and card, measure it."""
+    try:
+        import torch
+
+        from testbed.codec.train.export import export
+        from testbed.codec.train.loop import Recipe, train
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"training needs {error.name}: pip install 'semcom-testbed[train]' (in a checkout: make test installs it)"
+        ) from error
+    planes, said = training_pictures(pictures)
+    recipe = Recipe() if epochs is None else Recipe(epochs=epochs)
+    torch.set_num_threads(threads)
+    work.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    console.print(f"{said}. Checkpoints go to {work}; the same command goes on from the last one after Ctrl-C.")
+    with progress_bar(Console(stderr=True)) as bar:
+        task = bar.add_task("training", total=None)
+
+        def on_step(step: int, steps: int, loss_db: float) -> None:
+            bar.update(task, total=steps, completed=step, description=f"PSNR {-loss_db:5.2f} dB over all links")
+
+        pair = train(planes, recipe, work / "checkpoint.pt", on_step)
+    folder = out or work
+    path = export(pair, recipe, CODEC, number=1, data=said, folder=folder)
+    score_card(path)
+    console.print(f"written: {path}. To run with it: semtb run two-users --set codec.name={path}")
+    if folder.resolve() == zoo_folder().resolve():
+        console.print("the zoo's codec was replaced: commit the two ONNX files and the card together")
+
+
+def score_card(path: Path, snr_db: Sequence[float] = (0, 5, 10, 15, 20)) -> None:
+    """Measure a codec on the CIFAR-10 test set and write the curve into its card."""
+    from testbed.codec.train.export import write_card
+
+    scores = awgn_curve(open_codec(str(path)), cifar10.load_test(), snr_db, EVAL_SEED)
+    curve = Curve(
+        data="CIFAR-10 test set, 10000 pictures, AWGN",
+        command="semtb eval deepjscc " + " ".join(f"--snr-db {s:g}" for s in snr_db),
+        snr_db=[s.snr_db for s in scores],
+        psnr_of_mean_mse_db=[round(s.psnr_of_mean_mse_db, 3) for s in scores],
+        mean_psnr_db=[round(s.mean_psnr_db, 3) for s in scores],
+    )
+    card, _, _ = read_card(path)
+    write_card(msgspec.structs.replace(card, curves=[curve]), path.parent)

@@ -149,7 +149,7 @@ class AirPort(Strict, frozen=True):
     """One radio that the air serves: where the air asks it for samples, and where it may ask the air."""
 
     name: str
-    user: int | None  # None: a receiver
+    user: int | None = None  # None: a receiver
     tx: list[str] = []  # endpoints the radio binds and the air connects to, one an antenna
     rx: list[str] = []  # endpoints the air binds and the radio connects to, one an antenna
 

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import io
+import os
 import secrets
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath

@@ -1,0 +1,213 @@
+"""Time and frequency of one frame, once its preamble has been found: carrier offset, delay, where to put the FFT."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import scipy.fft
+from scipy.special import gammainccinv
+
+from testbed.errors import ShapeError
+from testbed.phy.preamble import preamble, preamble_grid
+from testbed.phy.waveform import PREAMBLE_PERIODS, Waveform
+
+REFINEMENTS = 2  # Gauss-Newton steps; the first reaches the bound, the second is for low SNR
+TIMING_STEPS_PER_SAMPLE = 4  # of the grid that a parabola refines
+ARRIVALS_BELOW_PEAK = 10 ** (-25 / 10)  # above the first sidelobe of a Hann taper, -31 dB
+ARRIVALS_FALSE = 1e-5  # chance that one delay of noise alone counts as an arrival
+PHASOR_BLOCK = 128
+
+
+def derotate(samples: np.ndarray, cfo_hz: float, waveform: Waveform, first_sample: int = 0) -> np.ndarray:
+    r"""Take a carrier offset out: :math:`y[n]\, e^{-j 2\pi f (n + n_0) / f_s}`, the phase exact over any length.
+
+    Parameters
+    ----------
+    samples : [..., n] complex64
+    first_sample : int
+        Index :math:`n_0` of the first sample, where the phase is counted from.
+
+    Returns
+    -------
+    [..., n] complex64
+    """
+    samples = np.asarray(samples, np.complex64)
+    count = samples.shape[-1]
+    cycles = cfo_hz / waveform.sample_rate_hz
+    coarse = np.exp(-2j * np.pi * np.mod(cycles * (first_sample + np.arange(0, count, PHASOR_BLOCK)), 1.0))
+    fine = np.exp(-2j * np.pi * cycles * np.arange(PHASOR_BLOCK))
+    phasor = np.multiply.outer(coarse.astype(np.complex64), fine.astype(np.complex64)).ravel()[:count]
+    return samples * phasor
+
+
+def estimate_cfo(samples: np.ndarray, waveform: Waveform, coarse_cfo_hz: float) -> float:
+    r"""Carrier offset from one preamble, for any channel shorter than the prefix.
+
+    First the phase between the two equal periods, over the occupied subcarriers only:
+    :math:`\Delta f = f_s / (2\pi N) \arg \sum_{a,k} Y_{a,1}[k]\, Y_{a,0}^*[k]` (Moose, 1994), good for +-1/2 subcarrier
+    around ``coarse_cfo_hz``. Then Gauss-Newton on the likelihood of :math:`y_a = e^{j\omega n} S h_a + n_a`, the
+    channel of half a prefix before to one prefix behind the start being eliminated by projection: it uses the phase
+    within periods too.
+
+    Parameters
+    ----------
+    samples : [A, >= preamble_samples] complex64
+        From ``Detection.start`` on.
+    coarse_cfo_hz : float
+        ``Detection.cfo_hz``.
+
+    References
+    ----------
+    P. H. Moose, "A technique for OFDM frequency division multiplexing frequency offset correction", IEEE Trans.
+    Commun. 42(10), 1994, eq. 16. M. Morelli and U. Mengali, "Carrier-frequency estimation for transmissions over
+    selective channels", IEEE Trans. Commun. 48(9), 2000, eq. 8.
+    """
+    samples = _checked(samples, waveform)
+    level = derotate(samples, coarse_cfo_hz, waveform)
+    first, second = _periods(level, waveform).swapaxes(0, 1)
+    between = np.angle(np.vdot(first, second))
+    cfo_hz = coarse_cfo_hz + between * waveform.spacing_hz / (2 * np.pi)
+
+    basis = _channel_basis(waveform)
+    times = np.arange(basis.shape[0]) - (basis.shape[0] - 1) / 2
+    for _ in range(REFINEMENTS):
+        used = derotate(samples, cfo_hz, waveform)[:, waveform.cp_samples : waveform.cp_samples + basis.shape[0]]
+        fitted = _project(used, basis)
+        slope = 1j * times * fitted
+        slope -= _project(slope, basis)
+        curvature = np.vdot(slope, slope).real
+        if not curvature > 0:
+            break
+        cfo_hz += np.vdot(slope, used).real / curvature * waveform.sample_rate_hz / (2 * np.pi)
+    return float(cfo_hz)
+
+
+def estimate_timing(samples: np.ndarray, waveform: Waveform, cfo_hz: float) -> float:
+    r"""Delay of the strongest arrival behind ``Detection.start``, in samples and fractions of one.
+
+    Maximum likelihood for a single path of unknown gain on every antenna:
+    :math:`\arg\max_\tau \sum_a |\sum_k H_a[k]\, e^{j 2\pi k \tau / N}|^2` over +-cp_samples, where H is the preamble's
+    channel estimate. Of several paths it finds the strongest; `estimate_arrivals` finds where they begin and end.
+
+    Parameters
+    ----------
+    samples : [A, >= preamble_samples] complex64
+        From ``Detection.start`` on, as received.
+    cfo_hz : float
+        From `estimate_cfo`.
+    """
+    channel = _channel(samples, waveform, cfo_hz)
+    delays = np.arange(
+        -waveform.cp_samples, waveform.cp_samples + 0.5 / TIMING_STEPS_PER_SAMPLE, 1 / TIMING_STEPS_PER_SAMPLE
+    )
+    turns = 2j * np.pi * waveform.subcarriers / waveform.fft_size
+    steering = np.exp(np.outer(turns, delays)).astype(np.complex64)
+    power = np.sum(np.abs(np.einsum("ak,kd->ad", channel, steering)) ** 2, axis=0)
+    tau = float(delays[np.argmax(power)])
+    for _ in range(REFINEMENTS):  # Newton on the logarithm's numerator: G = sum |g|^2
+        steered = channel * np.exp(turns * tau)
+        g, g1, g2 = steered.sum(axis=1), steered @ turns, steered @ turns**2
+        rise = 2 * np.sum((g1 * g.conj()).real)
+        bend = 2 * np.sum((g2 * g.conj()).real + np.abs(g1) ** 2)
+        if not bend < 0:
+            break
+        tau -= float(np.clip(rise / bend, -1 / TIMING_STEPS_PER_SAMPLE, 1 / TIMING_STEPS_PER_SAMPLE))
+    return tau
+
+
+def estimate_arrivals(samples: np.ndarray, waveform: Waveform, cfo_hz: float) -> tuple[float, float]:
+    """First and last significant arrival behind ``Detection.start``, in samples, over all antennas and users.
+
+    Significant is what stands out of the noise and within 25 dB of the strongest, in the delay profile under a Hann
+    taper. The taper widens both ends alike by up to 3 samples, so that their middle stays true.
+
+    Parameters
+    ----------
+    samples, waveform, cfo_hz
+        As for `estimate_timing`.
+    """
+    channel = _channel(samples, waveform, cfo_hz)
+    half = waveform.occupied_subcarriers // 2
+    filled = np.insert(channel, half, channel[:, half - 1 : half + 1].mean(axis=1), axis=1)  # no hole at DC
+    tapered = filled * np.hanning(filled.shape[1] + 2)[1:-1]
+    # Two points a sample; the order of delays is that of the inverse transform.
+    points = 2 * waveform.fft_size
+    spectrum = np.zeros((channel.shape[0], points), np.complex64)
+    spectrum[:, np.arange(-half, half + 1)] = tapered
+    profile = np.sum(np.abs(scipy.fft.ifft(spectrum)) ** 2, axis=0)
+    delays = scipy.fft.fftfreq(points, 1 / waveform.fft_size)
+    reach = waveform.cp_samples
+    noise = np.median(profile[np.abs(delays) > 2 * reach]) if waveform.fft_size > 4 * reach else 0.0
+    antennas = channel.shape[0]
+    factor = gammainccinv(antennas, ARRIVALS_FALSE) / gammainccinv(antennas, 0.5)
+    inside = np.abs(delays) <= reach
+    found = delays[inside & (profile >= max(noise * factor, ARRIVALS_BELOW_PEAK * profile[inside].max()))]
+    if not found.size:
+        timing = estimate_timing(samples, waveform, cfo_hz)
+        return timing, timing
+    return float(found.min()), float(found.max())
+
+
+def window_offset(arrivals: tuple[float, float] | float, waveform: Waveform) -> int:
+    """Where to cut the body, in samples behind its nominal start, so that arrivals lie inside the prefix.
+
+    With (first, last) from `estimate_arrivals` their middle is put in the middle of the prefix. With one delay, from
+    `estimate_timing`, a quarter of the prefix is kept for what comes before it and three for what comes after.
+
+    Returns
+    -------
+    int
+        ``offset`` of `testbed.phy.ofdm.demodulate`, counted from ``Detection.start + preamble_samples``. A path at
+        delay d then shows as the phase slope of a delay d - offset, between 0 and cp_samples.
+    """
+    if isinstance(arrivals, tuple):
+        return round((arrivals[0] + arrivals[1] - waveform.cp_samples) / 2)
+    return round(arrivals - waveform.cp_samples / 4)
+
+
+def _checked(samples: np.ndarray, waveform: Waveform) -> np.ndarray:
+    samples = np.asarray(samples, np.complex64)
+    if samples.ndim != 2 or samples.shape[1] < waveform.preamble_samples:
+        raise ShapeError(f"samples {samples.shape}: must be [antenna, at least {waveform.preamble_samples}]")
+    # A foreign peer may send anything; one bad sample must not cost the estimate, let alone the process.
+    return np.nan_to_num(samples[:, : waveform.preamble_samples], nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _periods(samples: np.ndarray, waveform: Waveform) -> np.ndarray:
+    """[A, period, occupied]: spectra of the two periods, cut one prefix early so that delays of +-cp stay inside."""
+    begin = waveform.cp_samples
+    cut = samples[:, begin : begin + PREAMBLE_PERIODS * waveform.fft_size]
+    spectrum = scipy.fft.fft(cut.reshape(len(samples), PREAMBLE_PERIODS, waveform.fft_size), norm="ortho")
+    return spectrum[..., waveform.subcarriers]
+
+
+def _channel(samples: np.ndarray, waveform: Waveform, cfo_hz: float) -> np.ndarray:
+    """[A, occupied] complex64: least-squares channel at the preamble, delays counted from ``Detection.start``."""
+    level = derotate(_checked(samples, waveform), cfo_hz, waveform)
+    mean = _periods(level, waveform).mean(axis=1)
+    early = np.exp(2j * np.pi * waveform.subcarriers * waveform.cp_samples / waveform.fft_size)
+    return (mean * early.astype(np.complex64)) * preamble_grid(waveform).conj()
+
+
+def _project(signals: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """What of [A, n] lies in the span of ``basis`` [n, rank]. By einsum: threads of a BLAS cost more than this work."""
+    coefficients = np.einsum("an,nr->ar", signals, basis.conj())
+    return np.einsum("ar,nr->an", coefficients, basis)
+
+
+@lru_cache(maxsize=8)
+def _channel_basis(waveform: Waveform) -> np.ndarray:
+    """[n, rank] complex64: orthonormal basis of what a preamble can look like behind one prefix.
+
+    Delays run from -cp/2 to cp; the n samples begin where the last of them has its full preamble and end where the
+    first still has it. The rank is that of the occupied band, not the number of delays.
+    """
+    cp = waveform.cp_samples
+    wave = preamble(waveform)
+    count = waveform.preamble_samples - cp - cp // 2
+    period = np.concatenate([wave[-waveform.fft_size :]] * 4)  # endless on both sides, for any delay
+    origin = waveform.fft_size + (waveform.fft_size - PREAMBLE_PERIODS * cp) % waveform.fft_size + cp
+    columns = np.stack([period[origin - d : origin - d + count] for d in range(-(cp // 2), cp + 1)], axis=1)
+    left, values, _ = np.linalg.svd(columns.astype(np.complex128), full_matrices=False)
+    return left[:, values > 1e-2 * values[0]].astype(np.complex64)

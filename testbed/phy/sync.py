@@ -1,0 +1,192 @@
+"""Finding a frame: detection by its preamble over a bank of carrier offsets, at a false-alarm rate in closed form.
+
+Finer time and frequency are in `testbed.phy.fine_sync`, and can be imported from here.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import msgspec
+import numpy as np
+import scipy.fft
+from scipy.special import betaincinv
+
+from testbed.errors import ShapeError
+from testbed.phy._kernels import strongest_hypothesis
+from testbed.phy.fine_sync import derotate, estimate_arrivals, estimate_cfo, estimate_timing, window_offset
+from testbed.phy.preamble import preamble
+from testbed.phy.waveform import PREAMBLE_PERIODS, Waveform
+
+__all__ = [
+    "Detection",
+    "cfo_hypotheses",
+    "derotate",
+    "detect",
+    "detection_statistic",
+    "detection_threshold",
+    "estimate_arrivals",
+    "estimate_cfo",
+    "estimate_timing",
+    "window_offset",
+]
+
+RATE_WINDOW_S = 0.01  # false alarms are counted per 10 ms
+TRANSFORM_FACTOR = 4  # length of the correlator's FFT over that of its reference: a 1024-point one stays in cache
+# The correlator's float32 rounding, seen from a window of silence next to a strong signal, must not look like a match.
+SILENCE = 1e-10
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """A preamble found in an array of samples."""
+
+    start: int  # sample where its prefix begins, to the nearest sample of the strongest correlation
+    cfo_hz: float  # the nearest hypothesis, see `cfo_hypotheses`
+    statistic: float  # 0..1, the share of the received energy that the preamble explains
+
+
+def cfo_hypotheses(waveform: Waveform, max_cfo_hz: float) -> np.ndarray:
+    """Carrier offsets that are tried, in Hz: half the resolution of two periods apart, covering +-``max_cfo_hz``."""
+    spacing = waveform.sample_rate_hz / (2 * PREAMBLE_PERIODS * waveform.fft_size)
+    side = max(0, math.ceil(max_cfo_hz / spacing - 0.5))
+    return spacing * np.arange(-side, side + 1)
+
+
+def detection_threshold(waveform: Waveform, antennas: int, false_alarms_per_10ms: float, hypotheses: int) -> float:
+    r"""Threshold on the statistic for a false-alarm rate, in closed form.
+
+    In white noise of any power the statistic :math:`T \sim \mathrm{Beta}(A, A(M - 1))`, with M samples in two
+    periods and A antennas. There is one trial for every sample and hypothesis; the sum of their probabilities bounds
+    the rate of false alarms from above whatever their dependence.
+
+    Parameters
+    ----------
+    false_alarms_per_10ms : float
+        Between 0 and 1.
+    hypotheses : int
+        ``len(cfo_hypotheses(...))``.
+
+    References
+    ----------
+    S. M. Kay, *Fundamentals of Statistical Signal Processing: Detection Theory*, ch. 9 (unknown noise power).
+    """
+    if not 0 < false_alarms_per_10ms < 1:
+        raise ValueError(f"false_alarms_per_10ms = {false_alarms_per_10ms}: allowed: between 0 and 1")
+    trials = RATE_WINDOW_S * waveform.sample_rate_hz * hypotheses
+    length = PREAMBLE_PERIODS * waveform.fft_size
+    # P(T > t) = P(1 - T < 1 - t), and 1 - T ~ Beta(A(M - 1), A): exact far into the tail.
+    return 1.0 - float(betaincinv(antennas * (length - 1), antennas, false_alarms_per_10ms / trials))
+
+
+def detection_statistic(samples: np.ndarray, waveform: Waveform, max_cfo_hz: float) -> tuple[np.ndarray, np.ndarray]:
+    r"""Match of two preamble periods at every lag, the best over all hypotheses.
+
+    .. math:: T[n] = \max_f \frac{\sum_a |\sum_m s^*[m] e^{-j 2\pi f m / f_s} y_a[n + m]|^2}
+              {\sum_m |s[m]|^2 \; \sum_a \sum_m |y_a[n + m]|^2}
+
+    Parameters
+    ----------
+    samples : [A, n] complex64
+
+    Returns
+    -------
+    statistic : [n - 2 fft_size + 1] float32
+        0..1; 0 in silence.
+    hypothesis : [n - 2 fft_size + 1] int16
+        Index into `cfo_hypotheses`.
+    """
+    spectrum = _reference(waveform, max_cfo_hz)
+    length = PREAMBLE_PERIODS * waveform.fft_size
+    step = spectrum.shape[-1] - length + 1
+    total = max(0, samples.shape[-1] - length + 1)
+    statistic, hypothesis = np.empty(total, np.float32), np.empty(total, np.int16)
+    for first in range(0, total, step):
+        lags = min(step, total - first)
+        part = slice(first, first + lags)
+        statistic[part], hypothesis[part] = _block(samples[:, first : first + lags + length - 1], spectrum, lags)
+    return statistic, hypothesis
+
+
+def detect(
+    samples: np.ndarray,
+    waveform: Waveform,
+    threshold: float,
+    max_cfo_hz: float,
+    search_samples: int | None = None,
+) -> Detection | None:
+    """Find the first frame whose preamble lies wholly in ``samples``.
+
+    The first crossing of the threshold opens a window of ``preamble_samples``, and the strongest statistic in it wins:
+    the half match one period early never does.
+
+    Parameters
+    ----------
+    samples : [A, n] complex64
+        What is not finite matches nothing.
+    threshold : float
+        From `detection_threshold`.
+    search_samples : int, optional
+        Look for the crossing at the first so many starts only. A caller that cuts a stream gives windows that overlap
+        by ``2 * preamble_samples`` and searches the rest: then no preamble is missed or judged by half.
+
+    Returns
+    -------
+    Detection or None
+        ``start`` counts from the first of ``samples``; it may lie up to ``preamble_samples`` behind the crossing.
+    """
+    samples = np.asarray(samples, np.complex64)
+    if samples.ndim != 2:
+        raise ShapeError(f"samples {samples.shape}: must be [antenna, sample]")
+    spectrum = _reference(waveform, max_cfo_hz)
+    length = PREAMBLE_PERIODS * waveform.fft_size
+    prefix = waveform.preamble_samples - length
+    starts = samples.shape[-1] - waveform.preamble_samples + 1
+    searched = starts if search_samples is None else min(starts, search_samples)
+    step = spectrum.shape[-1] - length + 1
+    crossing, best = -1, Detection(start=-1, cfo_hz=0.0, statistic=-1.0)
+    first = 0
+    while first < (searched if crossing < 0 else min(starts, crossing + waveform.preamble_samples)):
+        lags = min(step, starts - first)
+        block = samples[:, prefix + first : prefix + first + lags + length - 1]
+        statistic, hypothesis = _block(block, spectrum, lags)
+        begin = 0
+        if crossing < 0:
+            above = np.flatnonzero(statistic[: searched - first] > threshold)
+            if above.size:
+                begin = int(above[0])
+                crossing = first + begin
+        if crossing >= 0:
+            within = statistic[begin : crossing + waveform.preamble_samples - first]
+            peak = begin + int(np.argmax(within))
+            if statistic[peak] > best.statistic:
+                cfo_hz = float(cfo_hypotheses(waveform, max_cfo_hz)[hypothesis[peak]])
+                best = Detection(start=first + peak, cfo_hz=cfo_hz, statistic=float(statistic[peak]))
+        first += lags
+    return best if crossing >= 0 else None
+
+
+@lru_cache(maxsize=8)
+def _reference(waveform: Waveform, max_cfo_hz: float) -> np.ndarray:
+    """[hypothesis, transform] complex64: conjugate spectra of the unit-energy reference at every hypothesis."""
+    length = PREAMBLE_PERIODS * waveform.fft_size
+    wave = preamble(waveform)[-length:].astype(np.complex128)
+    wave /= np.linalg.norm(wave)
+    cycles = cfo_hypotheses(waveform, max_cfo_hz) / waveform.sample_rate_hz
+    shifted = wave * np.exp(2j * np.pi * cycles[:, None] * np.arange(length))
+    return np.conj(np.fft.fft(shifted, TRANSFORM_FACTOR * length)).astype(np.complex64)
+
+
+def _block(samples: np.ndarray, spectrum: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
+    """Statistic and best hypothesis of the first ``lags`` lags, by one circular correlation."""
+    length = samples.shape[-1] - lags + 1
+    with np.errstate(invalid="ignore", over="ignore"):
+        received = scipy.fft.fft(samples, spectrum.shape[-1])
+        correlation = scipy.fft.ifft(received[:, None, :] * spectrum, overwrite_x=True)
+        power, hypothesis = strongest_hypothesis(correlation, lags)
+        energies = np.square(samples.real, dtype=np.float64) + np.square(samples.imag, dtype=np.float64)
+        running = np.concatenate([[0.0], np.cumsum(energies.sum(axis=0))])
+        energy = running[length:] - running[:-length]
+        audible = energy > SILENCE * running[-1]
+        statistic = np.divide(power, energy, out=np.zeros(lags), where=audible)
+    return np.minimum(statistic, 1.0).astype(np.float32), hypothesis

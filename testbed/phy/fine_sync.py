@@ -70,11 +70,11 @@ def estimate_cfo(samples: np.ndarray, waveform: Waveform, coarse_cfo_hz: float) 
     cfo_hz = coarse_cfo_hz + between * waveform.spacing_hz / (2 * np.pi)
 
     basis = _channel_basis(waveform)
-    times = np.arange(basis.shape[0]) - (basis.shape[0] - 1) / 2
+    times = (1j * (np.arange(basis.shape[0]) - (basis.shape[0] - 1) / 2)).astype(np.complex64)
     for _ in range(REFINEMENTS):
         used = derotate(samples, cfo_hz, waveform)[:, waveform.cp_samples : waveform.cp_samples + basis.shape[0]]
         fitted = _project(used, basis)
-        slope = 1j * times * fitted
+        slope = times * fitted
         slope -= _project(slope, basis)
         curvature = np.vdot(slope, slope).real
         if not curvature > 0:
@@ -129,24 +129,34 @@ def estimate_arrivals(samples: np.ndarray, waveform: Waveform, cfo_hz: float) ->
     """
     channel = _channel(samples, waveform, cfo_hz)
     half = waveform.occupied_subcarriers // 2
-    filled = np.insert(channel, half, channel[:, half - 1 : half + 1].mean(axis=1), axis=1)  # no hole at DC
-    tapered = filled * np.hanning(filled.shape[1] + 2)[1:-1]
-    # Two points a sample; the order of delays is that of the inverse transform.
-    points = 2 * waveform.fft_size
-    spectrum = np.zeros((channel.shape[0], points), np.complex64)
-    spectrum[:, np.arange(-half, half + 1)] = tapered
-    profile = np.sum(np.abs(scipy.fft.ifft(spectrum)) ** 2, axis=0)
-    delays = scipy.fft.fftfreq(points, 1 / waveform.fft_size)
-    reach = waveform.cp_samples
-    noise = np.median(profile[np.abs(delays) > 2 * reach]) if waveform.fft_size > 4 * reach else 0.0
-    antennas = channel.shape[0]
-    factor = gammainccinv(antennas, ARRIVALS_FALSE) / gammainccinv(antennas, 0.5)
-    inside = np.abs(delays) <= reach
-    found = delays[inside & (profile >= max(noise * factor, ARRIVALS_BELOW_PEAK * profile[inside].max()))]
+    taper, delays, inside, outside = _profile_axes(waveform)
+    spectrum = np.zeros((channel.shape[0], delays.size), np.complex64)
+    spectrum[:, 1 : half + 1] = channel[:, half:] * taper[half + 1 :]
+    spectrum[:, -half:] = channel[:, :half] * taper[:half]
+    spectrum[:, 0] = channel[:, half - 1 : half + 1].mean(axis=1) * taper[half]  # no hole at DC
+    paths = scipy.fft.ifft(spectrum)
+    profile = np.sum(paths.real**2 + paths.imag**2, axis=0)
+    noise = np.median(profile[outside]) if outside.any() else 0.0
+    near = profile[inside]
+    found = delays[inside][near >= max(noise * _arrival_factor(len(channel)), ARRIVALS_BELOW_PEAK * near.max())]
     if not found.size:
         timing = estimate_timing(samples, waveform, cfo_hz)
         return timing, timing
     return float(found.min()), float(found.max())
+
+
+@lru_cache(maxsize=8)
+def _profile_axes(waveform: Waveform) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Taper over the band with DC [occupied + 1]; delays of the profile, two a sample; where paths and noise lie."""
+    taper = np.hanning(waveform.occupied_subcarriers + 3)[1:-1].astype(np.float32)
+    delays = scipy.fft.fftfreq(2 * waveform.fft_size, 1 / waveform.fft_size)
+    return taper, delays, np.abs(delays) <= waveform.cp_samples, np.abs(delays) > 2 * waveform.cp_samples
+
+
+@lru_cache(maxsize=32)
+def _arrival_factor(antennas: int) -> float:
+    """Threshold of an arrival over the median of noise alone."""
+    return float(gammainccinv(antennas, ARRIVALS_FALSE) / gammainccinv(antennas, 0.5))
 
 
 def window_offset(arrivals: tuple[float, float] | float, waveform: Waveform) -> int:
@@ -171,7 +181,10 @@ def _checked(samples: np.ndarray, waveform: Waveform) -> np.ndarray:
     if samples.ndim != 2 or samples.shape[1] < waveform.preamble_samples:
         raise ShapeError(f"samples {samples.shape}: must be [antenna, at least {waveform.preamble_samples}]")
     # A foreign peer may send anything; one bad sample must not cost the estimate, let alone the process.
-    return np.nan_to_num(samples[:, : waveform.preamble_samples], nan=0.0, posinf=0.0, neginf=0.0)
+    used = samples[:, : waveform.preamble_samples]
+    if np.isfinite(used).all():
+        return used
+    return np.nan_to_num(used, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _periods(samples: np.ndarray, waveform: Waveform) -> np.ndarray:
@@ -186,14 +199,19 @@ def _channel(samples: np.ndarray, waveform: Waveform, cfo_hz: float) -> np.ndarr
     """[A, occupied] complex64: least-squares channel at the preamble, delays counted from ``Detection.start``."""
     level = derotate(_checked(samples, waveform), cfo_hz, waveform)
     mean = _periods(level, waveform).mean(axis=1)
+    return mean * _matched(waveform)
+
+
+@lru_cache(maxsize=8)
+def _matched(waveform: Waveform) -> np.ndarray:
+    """[occupied] complex64: conjugate preamble, moved one prefix early."""
     early = np.exp(2j * np.pi * waveform.subcarriers * waveform.cp_samples / waveform.fft_size)
-    return (mean * early.astype(np.complex64)) * preamble_grid(waveform).conj()
+    return (early * preamble_grid(waveform).conj()).astype(np.complex64)
 
 
 def _project(signals: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """What of [A, n] lies in the span of ``basis`` [n, rank]. By einsum: threads of a BLAS cost more than this work."""
-    coefficients = np.einsum("an,nr->ar", signals, basis.conj())
-    return np.einsum("ar,nr->an", coefficients, basis)
+    """What of [A, n] lies in the span of ``basis`` [n, rank]."""
+    return (signals @ basis.conj()) @ basis.T
 
 
 @lru_cache(maxsize=8)

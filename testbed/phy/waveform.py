@@ -61,7 +61,7 @@ class Waveform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
             f"{self.pilot_spacing_symbols}, so that pilots open and close the body",
         )
         need(
-            1 <= self.pilot_slots and self.occupied_subcarriers % self.pilot_slots == 0,
+            self.pilot_slots >= 1 and self.occupied_subcarriers % self.pilot_slots == 0,
             "pilot_slots",
             f"must be positive and divide occupied_subcarriers = {self.occupied_subcarriers}",
         )

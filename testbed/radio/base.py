@@ -15,7 +15,7 @@ class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tx_channels: int = 0
     rx_channels: int = 0
     lo_hz: float = 2.4e9
-    timeout_s: float = 5.0  # after which a silent peer is named
+    timeout_s: float = 4.0  # after which an absent peer is named: within 5 s, with what it takes to start and to probe
 
 
 class RadioEvent(msgspec.Struct, frozen=True):
@@ -40,8 +40,9 @@ class Radio(Protocol):
     """A radio with ``tx_channels`` and ``rx_channels``. Full scale is 1.0; sample counts start at 0 when it opens.
 
     A driver refuses what would wrap or clip: ``send`` raises RadioError if any |re| or |im| exceeds 1. What
-    ``receive`` returns may exceed it, because a foreign peer may send anything. Every wait is bounded by
-    ``settings.timeout_s`` and ends in PeerUnreachable or PeerLost, which name the peer and its address.
+    ``receive`` returns may exceed it, because a foreign peer may send anything. Every wait for a peer that is not there
+    is bounded by ``settings.timeout_s`` and ends in PeerUnreachable or PeerLost, which name the peer and its address; a
+    driver may wait longer, and says how long, for one that is connected and slow.
     """
 
     uri: str

@@ -1,0 +1,226 @@
+"""The medium: what arrives at each antenna when each user transmits. It knows no socket and no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from testbed.air._kernels import rotate, rotate_and_add, superimpose
+from testbed.air.fading import GainGrid, TappedDelayLine
+from testbed.air.impairments import NoiseSource, filter_length, interpolator, phasor
+from testbed.air.interference import cfo_warnings, delay_warnings
+from testbed.air.truth import draw_truth
+from testbed.config import Air
+from testbed.errors import ShapeError
+from testbed.phy.waveform import Waveform
+
+INTERPOLATION_ERROR = 1e-3  # rms of linear interpolation between grid points, relative to a gain's rms: -60 dB
+MAX_GRID_STEP = 1024
+FADING, NOISE = 1, 2  # spawn keys of the seed's streams; 0 belongs to `truth`
+
+
+class Medium:
+    r"""Fading, delays, carrier offsets and noise between ``users`` and ``antennas``.
+
+    .. math::
+        y_a(n) &= e^{j 2\pi f_c n / f_s} \sum_u \sum_l g_{aul}(n / f_s) \, v_u(n - L - d_u - \tau_l f_s) + w_a(n) \\
+        v_u(m) &= x_u(m) \, e^{j 2\pi f_u m / f_s}
+
+    with the common offset :math:`f_c`, each user's own offset :math:`f_u` and delay :math:`d_u`, the taps
+    :math:`g_{aul}, \tau_l` of `testbed.air.fading.TappedDelayLine` (another realisation for each antenna and user) and
+    the constant latency :math:`L` = ``truth.latency_samples``. Noise :math:`w_a` is white with variance
+    :math:`\sigma^2 = A^2 / \mathrm{SNR}`: a transmitter whose resource elements have power :math:`A^2`
+    (`testbed.phy.ofdm.tx_amplitude`) is received at ``air.snr_db`` per occupied resource element and antenna, since
+    :math:`E|h|^2 = 1`.
+
+    Fractional delays are one windowed-sinc filter for each antenna and user, whose coefficients move linearly between
+    grid points that lie at multiples of ``grid_step`` samples: relative rms error at most :math:`(2\pi f_d T)^2 / 8`,
+    held below 1e-3 by the choice of the step. All depends on the seed and the absolute sample index alone: the result
+    is the same bit for bit however the stream is cut into blocks. With the channel ``AWGN`` the paths have unit gain
+    and the phases of a DFT matrix, so that up to ``antennas`` users are orthogonal.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    air : Air
+        Offsets and delays that it leaves out are drawn from the seed; lists are indexed by user number.
+    users : list of int
+    antennas : int
+    seed : int
+
+    Raises
+    ------
+    ScenarioError
+        If a delay is negative or beyond 4096 samples, or a list lacks a user.
+    """
+
+    def __init__(self, waveform: Waveform, air: Air, users: list[int], antennas: int, seed: int) -> None:
+        self.waveform = waveform
+        self.air = air
+        self.users = list(users)
+        self.antennas = antennas
+        self.truth = draw_truth(waveform, air, self.users, seed)
+        self._lines = [[_line(air, antennas, a, i, u, seed) for i, u in enumerate(users)] for a in range(antennas)]
+        self.grid_step = _grid_step(air, waveform.sample_rate_hz)
+        flat = [line for row in self._lines for line in row]
+        self._grid = GainGrid(flat, self.grid_step / waveform.sample_rate_hz)
+        self._chunks: dict[int, np.ndarray] = {}
+        self._noise = [NoiseSource(seed, (NOISE, a)) for a in range(antennas)]
+
+        delays = np.array(self.truth.user_delay_samples)
+        self._whole = np.floor(delays).astype(np.int64)
+        taps = flat[0].delays_s * waveform.sample_rate_hz
+        beyond = (delays - self._whole)[:, None] + taps  # [U, taps]
+        length = -(-filter_length(beyond.max()) // 8) * 8  # a multiple of 8 fills vector registers
+        self._kernels = interpolator(beyond, length)[..., ::-1]  # [U, taps, K] in the order of the samples
+        self._history = int(self._whole.max()) + length - 1
+        self._starts = self._history - self._whole - (length - 1)
+        self._past = np.zeros((2, len(self.users), self._history), dtype=np.float32)  # real, imaginary
+        self._next_sample = 0
+
+    @property
+    def tail_samples(self) -> int:
+        """Samples by which the last of what is sent may arrive later than it was sent."""
+        return self._history + 1
+
+    def mix(self, transmitted: Mapping[int, np.ndarray] | np.ndarray, first_sample: int) -> np.ndarray:
+        """What the antennas receive while the users transmit ``transmitted``.
+
+        Parameters
+        ----------
+        transmitted : dict of user to [n] complex64, or [U, n] complex64 in the order of ``users``
+            A user that is missing from the dict is silent.
+        first_sample : int
+            Absolute index of the first sample; a gap after the previous call counts as silence.
+
+        Returns
+        -------
+        [A, n] complex64
+
+        Raises
+        ------
+        ShapeError
+            If lengths differ, a user is not known, or ``first_sample`` lies before what was already mixed.
+        """
+        x = self._stack(transmitted)
+        count = x.shape[1]
+        self._skip_to(first_sample)
+        rate = self.waveform.sample_rate_hz
+        moved = np.empty((2, len(self.users), self._history + count), dtype=np.float32)
+        moved[..., : self._history] = self._past
+        for i, offset_hz in enumerate(self.truth.user_cfo_hz):
+            rotate(x[i], phasor(offset_hz, rate, first_sample, count), *moved[:, i, self._history :])
+        self._past = moved[..., count:].copy()
+        self._next_sample = first_sample + count
+        sums = np.zeros((2, self.antennas, count), dtype=np.float32)
+        if count:
+            last_sample = first_sample + count - 1
+            h = self._coefficients(first_sample // self.grid_step, last_sample // self.grid_step + 1)
+            superimpose(moved[0], moved[1], self._starts, *h, first_sample, self.grid_step, sums[0], sums[1])
+        y = np.empty((self.antennas, count), dtype=np.complex64)
+        y.real, y.imag = sums
+        common = phasor(self.truth.common_cfo_hz, rate, first_sample, count)
+        sigma = np.float32(np.sqrt(self.truth.noise_variance))
+        for a, source in enumerate(self._noise):
+            rotate_and_add(y[a], common, sigma, source.samples(first_sample, count))
+        return y
+
+    def response(self, samples: np.ndarray, frequencies_hz: np.ndarray | None = None) -> np.ndarray:
+        r"""The exact channel at given times, without the common carrier offset.
+
+        .. math::
+            H_{sfau} = e^{j 2\pi f_u n_s / f_s} \sum_l g_{aul}(n_s / f_s)
+                \, e^{-j 2\pi (f + f_u) (L + d_u + \tau_l f_s) / f_s}
+
+        An FFT whose window begins at the sample index at which the transmitter's useful part began measures this (all
+        delays, the latency too, are in the phase), apart from what changes within the window.
+
+        Parameters
+        ----------
+        samples : [S] float
+            Received sample index, the centre of the FFT window: its first sample + (fft_size - 1) / 2.
+        frequencies_hz : [F] float, optional
+            Baseband frequencies; those of the waveform's subcarriers if left out.
+
+        Returns
+        -------
+        [S, F, A, U] complex64
+            For a transmit amplitude of 1.
+        """
+        rate = self.waveform.sample_rate_hz
+        times = np.asarray(samples, dtype=np.float64) / rate
+        if frequencies_hz is None:
+            frequencies_hz = self.waveform.subcarriers * self.waveform.spacing_hz
+        h = np.empty((len(times), len(frequencies_hz), self.antennas, len(self.users)), dtype=np.complex64)
+        for i, (offset_hz, delay) in enumerate(zip(self.truth.user_cfo_hz, self.truth.user_delay_samples, strict=True)):
+            turns = offset_hz * times
+            rotation = np.exp(2j * np.pi * (turns - np.floor(turns)))
+            shifted = np.asarray(frequencies_hz, dtype=np.float64) + offset_hz
+            for a in range(self.antennas):
+                line = self._lines[a][i]
+                delays_s = line.delays_s + (self.truth.latency_samples + delay) / rate
+                steering = np.exp(-2j * np.pi * delays_s[:, None] * shifted)  # [taps, F]
+                h[:, :, a, i] = (line.gains(times) * rotation).T @ steering
+        return h
+
+    def warnings(self) -> list[str]:
+        """What in this air costs more than noise: one line each, with the interference to expect."""
+        return cfo_warnings(self.truth, self.waveform) + delay_warnings(self.truth, self.waveform, self.air)
+
+    def _stack(self, transmitted: Mapping[int, np.ndarray] | np.ndarray) -> np.ndarray:
+        """[U, n] complex64 of what came as a dict or an array."""
+        if isinstance(transmitted, Mapping):
+            unknown = sorted(set(transmitted) - set(self.users))
+            if unknown:
+                raise ShapeError(f"mix: users {unknown} are not in this medium; known: {self.users}")
+            counts = {len(x) for x in transmitted.values()}
+            if len(counts) != 1:
+                raise ShapeError(f"mix: users' lengths are {sorted(counts)}: one common length is allowed")
+            silence = np.zeros(counts.pop(), dtype=np.complex64)
+            transmitted = np.stack([transmitted.get(u, silence) for u in self.users])
+        x = np.asarray(transmitted, dtype=np.complex64)
+        if x.ndim != 2 or x.shape[0] != len(self.users):
+            raise ShapeError(f"mix: transmitted is {x.shape}: allowed: [{len(self.users)}, n]")
+        return x
+
+    def _skip_to(self, first_sample: int) -> None:
+        """Let silence pass until ``first_sample``."""
+        gap = first_sample - self._next_sample
+        if gap < 0:
+            raise ShapeError(f"mix: first_sample = {first_sample}: allowed: {self._next_sample} or later")
+        keep = max(0, self._history - gap)
+        past = np.zeros_like(self._past)
+        past[..., :keep] = self._past[..., self._history - keep :]
+        self._past = past
+
+    def _coefficients(self, first_point: int, last_point: int) -> tuple[np.ndarray, np.ndarray]:
+        """Real and imaginary [points, A, U, K] float32 of the filters at grid points first..last."""
+        size = GainGrid.CHUNK_POINTS
+        wanted = range(first_point // size, last_point // size + 1)
+        self._chunks = {i: self._chunks[i] if i in self._chunks else self._filters(i) for i in wanted}
+        joined = np.concatenate(list(self._chunks.values()))
+        h = joined[first_point - wanted[0] * size : last_point + 1 - wanted[0] * size]
+        return h.real.astype(np.float32), h.imag.astype(np.float32)
+
+    def _filters(self, chunk: int) -> np.ndarray:
+        """[64, A, U, K] complex64: every filter at the points of one chunk of the grid."""
+        gains = self._grid.chunk(chunk)  # [A * U, taps, points]
+        gains = gains.reshape(self.antennas, len(self.users), *gains.shape[1:])
+        return (gains.transpose(3, 0, 1, 2)[..., None, :] @ self._kernels)[..., 0, :].astype(np.complex64)
+
+
+def _line(air: Air, antennas: int, antenna: int, index: int, user: int, seed: int) -> TappedDelayLine:
+    """The channel from one user to one antenna; its stream is keyed by both numbers."""
+    if air.channel == "AWGN":
+        return TappedDelayLine.steady(-2 * np.pi * antenna * index / antennas)
+    keyed = np.random.SeedSequence(seed, spawn_key=(FADING, antenna, user))
+    return TappedDelayLine(air.channel, air.delay_spread_s, air.doppler_hz, np.random.default_rng(keyed))
+
+
+def _grid_step(air: Air, sample_rate_hz: float) -> int:
+    """Largest power of two, at most 1024, that keeps the interpolation error in bounds."""
+    if air.channel == "AWGN" or air.doppler_hz == 0:
+        return MAX_GRID_STEP
+    longest = np.sqrt(8 * INTERPOLATION_ERROR) / (2 * np.pi * air.doppler_hz) * sample_rate_hz
+    return int(2 ** np.clip(np.floor(np.log2(longest)), 0, np.log2(MAX_GRID_STEP)))

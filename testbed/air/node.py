@@ -1,0 +1,66 @@
+"""The air's process: the medium behind its ports, as the control bus says. No mathematics here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+
+from testbed.air.medium import Medium
+from testbed.air.zmq_ports import AirServer
+from testbed.config import AirConfig
+from testbed.control.bus import Member
+from testbed.errors import RunIncomplete
+
+LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
+
+log = logging.getLogger(__name__)
+
+
+def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
+    """Open the ports, carry as many samples as Start says, hand in the truth, and end when the server says Stop.
+
+    Raises
+    ------
+    PeerUnreachable, PeerLost
+        If the server, an edge's radio or the server's radio is not there, or goes away.
+    RunIncomplete
+        If the run ends before all is carried.
+    AddressInUse, ScenarioError
+        As the ports and the configuration have it.
+    """
+    name = config.air.name
+    users = [port.user for port in config.ports if port.user is not None]
+    antennas = sum(len(port.rx) for port in config.ports)
+
+    def medium() -> Medium:
+        return Medium(config.waveform, config.air, users, antennas, config.seed)
+
+    with Member(config.control, name, "air", should_stop) as member:
+        medium().mix(np.zeros((len(users), 1), np.complex64), 0)  # compiles kernels before anybody waits for samples
+        with AirServer(medium(), config.ports, config.air.block_samples) as server:
+            for warning in server.medium.warnings():
+                log.warning("%s", warning)
+            log.info("ports open: %d users, %d antennas", len(users), antennas)
+            total = member.ready().samples
+
+            def ended() -> bool:
+                member.heartbeat(server.served, total)
+                return should_stop() or member.stop_reason is not None
+
+            server.run(ended, total)
+            values = {
+                "samples": server.served,
+                "truth": msgspec.to_builtins(server.medium.truth),
+                "events": dict(server.events),
+                "warnings": server.medium.warnings(),
+            }
+            member.result(values)
+            log.info("%d of %d samples carried", server.served, total)
+            while member.stop_reason is None and not should_stop():
+                time.sleep(LOOK_S)
+    if member.stop_reason != "":
+        raise RunIncomplete(member.stop_reason or f"{name} was told to end before all was carried")

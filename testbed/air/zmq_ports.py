@@ -1,0 +1,255 @@
+"""The air's ports: REQ/REP in lock step. Time passes only when every transmitter has sent and every receiver asks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+import numpy as np
+import zmq
+
+from testbed.air.medium import Medium
+from testbed.config import AirPort
+from testbed.errors import ScenarioError
+from testbed.radio.sockets import POLL_MS, Link, request, requested, samples_of
+
+log = logging.getLogger(__name__)
+
+AHEAD_BLOCKS = 2  # mixed but not yet fetched: transmitters prepare the next while a receiver works on the last
+ASK_AGAIN_S = 5e-3  # after an answer without samples
+SLICE_S = 1e-3  # an answer to srsRAN's request of one byte carries at most so much
+
+
+class AirServer:
+    """Serves radios' ports from one medium, sample for sample, until it is told to stop.
+
+    The air asks transmitters (it connects, REQ) and is asked by receivers (it binds, REP); requests and answers are
+    those of gr-zeromq and srsRAN. What a foreign peer sends wrongly (a frame that is no whole number of samples, a
+    request of another size, samples that are not finite) is counted in ``events`` with the peer's name, and the stream
+    goes on.
+
+    Parameters
+    ----------
+    medium : Medium
+    ports : list of AirPort
+        Transmitters in any order, one endpoint each; receivers' endpoints in the order of the medium's antennas.
+    block_samples : int
+        Mixed at a time; what arrives does not depend on it.
+    timeout_s : float
+        After which a peer that never answered is named.
+
+    Raises
+    ------
+    ScenarioError
+        If ports do not match the medium's users and antennas.
+    AddressInUse
+        If a receiver's endpoint is taken.
+    """
+
+    def __init__(self, medium: Medium, ports: list[AirPort], block_samples: int, timeout_s: float = 4.0) -> None:
+        self.medium = medium
+        self.events: Counter[str] = Counter()
+        self.served = 0
+        self._block = block_samples
+        self._slice = max(1, round(medium.waveform.sample_rate_hz * SLICE_S))
+        self._context = zmq.Context()
+        self._transmitters: dict[int, _Transmitter] = {}
+        self._antennas: list[_Antenna] = []
+        try:
+            for port in ports:
+                self._open(port, timeout_s)
+            if sorted(self._transmitters) != sorted(medium.users):
+                raise ScenarioError(f"ports: users {sorted(self._transmitters)}: the medium has {sorted(medium.users)}")
+            if len(self._antennas) != medium.antennas:
+                raise ScenarioError(
+                    f"ports: {len(self._antennas)} rx endpoints: the medium has {medium.antennas} antennas"
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> AirServer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _open(self, port: AirPort, timeout_s: float) -> None:
+        if port.user is None:
+            if port.tx or not port.rx:
+                raise ScenarioError(f"ports.{port.name}: a receiver has rx endpoints and no tx endpoint")
+            for endpoint in port.rx:
+                name = f"receiver {port.name}"
+                self._antennas.append(_Antenna(Link(self._context, zmq.REP, endpoint, name, timeout_s)))
+        else:
+            if len(port.tx) != 1 or port.rx or port.user in self._transmitters:
+                raise ScenarioError(
+                    f"ports.{port.name}: a transmitter has one tx endpoint, no rx and a user of its own"
+                )
+            link = Link(self._context, zmq.REQ, port.tx[0], f"transmitter {port.name}", timeout_s)
+            self._transmitters[port.user] = _Transmitter(link)
+
+    def run(self, should_stop: Callable[[], bool], total_samples: int | None = None) -> int:
+        """Serve until every receiver has had ``total_samples``, or ``should_stop`` says so; what was mixed until then.
+
+        Raises
+        ------
+        PeerUnreachable
+            If a transmitter or receiver is not there within ``timeout_s``; the message names port and endpoint.
+        PeerLost
+            If one went away, or is connected but does not go on.
+        """
+        poller = zmq.Poller()
+        for end in (*self._transmitters.values(), *self._antennas):
+            poller.register(end.link.socket, zmq.POLLIN)
+            end.link.progressed()
+        while not should_stop():
+            left = self._block if total_samples is None else min(self._block, total_samples - self.served)
+            if left > 0:
+                self._ask(left)
+            elif all(a.held == 0 for a in self._antennas):
+                break
+            if left > 0 and self._mix(left):
+                continue
+            ready = dict(poller.poll(POLL_MS))
+            for transmitter in self._transmitters.values():
+                if transmitter.link.socket in ready:
+                    self._take(transmitter)
+                transmitter.check()
+            for antenna in self._antennas:
+                if antenna.link.socket in ready:
+                    self._accept(antenna)
+                antenna.check()
+        return self.served
+
+    def close(self) -> None:
+        """Free all sockets at once; idempotent."""
+        for end in (*self._transmitters.values(), *self._antennas):
+            end.link.close()
+        self._transmitters, self._antennas = {}, []
+        if not self._context.closed:
+            self._context.term()
+
+    def _ask(self, count: int) -> None:
+        """Ask every transmitter for what the next block lacks."""
+        now = time.monotonic()
+        for transmitter in self._transmitters.values():
+            if not transmitter.asked and transmitter.held < count and now >= transmitter.not_before:
+                transmitter.link.progressed()
+                transmitter.link.socket.send(request(count - transmitter.held))
+                transmitter.asked = True
+
+    def _mix(self, count: int) -> bool:
+        """Mix a block and hand it out, if all samples are there and there is room for what comes of them."""
+        if any(t.held < count for t in self._transmitters.values()):
+            return False
+        if any(a.held > (AHEAD_BLOCKS - 1) * self._block for a in self._antennas):
+            return False
+        received = self.medium.mix({user: t.pop(count) for user, t in self._transmitters.items()}, self.served)
+        self.served += count
+        for antenna, samples in zip(self._antennas, received, strict=True):
+            antenna.push(samples)
+            antenna.serve()
+        return True
+
+    def _take(self, transmitter: _Transmitter) -> None:
+        """Store an answer; one that is none is counted, and asked for again."""
+        link = transmitter.link
+        samples = samples_of(link.socket.recv_multipart())
+        transmitter.asked = False
+        if samples is None:
+            self._count(f"{link.name} at {link.endpoint}: answer that is no whole number of samples")
+        elif len(samples):
+            finite = np.isfinite(samples)
+            if not finite.all():
+                self._count(f"{link.name} at {link.endpoint}: samples that are not finite", int((~finite).sum()))
+                samples = np.where(finite, samples, np.complex64(0))
+            transmitter.push(samples)
+            link.progressed()
+            return
+        transmitter.not_before = time.monotonic() + ASK_AGAIN_S
+
+    def _accept(self, antenna: _Antenna) -> None:
+        """Note a receiver's request, and answer if there is something."""
+        count = requested(antenna.link.socket.recv_multipart(), self._slice)
+        if count is None:
+            self._count(f"{antenna.link.name} at {antenna.link.endpoint}: request that is neither 4 bytes nor 1")
+        antenna.pending = count or 0
+        antenna.serve()
+
+    def _count(self, event: str, count: int = 1) -> None:
+        if event not in self.events:
+            log.warning("%s", event)
+        self.events[event] += count
+
+
+class _Samples:
+    """A queue of samples: pushed in pieces, popped in others."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.held = 0
+        self._pieces: deque[np.ndarray] = deque()
+
+    def push(self, samples: np.ndarray) -> None:
+        self._pieces.append(samples)
+        self.held += len(samples)
+
+    def pop(self, count: int) -> np.ndarray:
+        """Exactly ``count`` of those held."""
+        taken = []
+        self.held -= count
+        while count:
+            piece = self._pieces.popleft()
+            if len(piece) > count:
+                self._pieces.appendleft(piece[count:])
+                piece = piece[:count]
+            taken.append(piece)
+            count -= len(piece)
+        return np.concatenate(taken) if taken else np.zeros(0, dtype=np.complex64)
+
+
+class _Transmitter(_Samples):
+    """One user's port: at most one request is on its way."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
+        self.asked = False
+        self.not_before = 0.0
+
+    def check(self) -> None:
+        """Raise if it keeps the air waiting too long."""
+        if self.asked:
+            self.link.check("sends nothing")
+        else:
+            self.link.watch()
+
+
+class _Antenna(_Samples):
+    """One antenna of a receiver: what waits for it, and the request it waits with."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
+        self.pending: int | None = None
+
+    def push(self, samples: np.ndarray) -> None:
+        if not self.held:
+            self.link.progressed()
+        super().push(samples)
+
+    def serve(self) -> None:
+        """Answer the open request with whatever is ready; a request for nothing gets nothing."""
+        if self.pending is None or (self.pending and not self.held):
+            return
+        self.link.socket.send(self.pop(min(self.pending, self.held)))
+        self.pending = None
+        self.link.progressed()
+
+    def check(self) -> None:
+        """Raise if it does not fetch what waits for it."""
+        if self.held and self.pending is None:
+            self.link.check("asks for nothing")
+        else:
+            self.link.watch()

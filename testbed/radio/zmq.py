@@ -1,0 +1,193 @@
+"""A radio whose antennas are ZeroMQ REQ/REP ports, as srsRAN and gr-zeromq speak them; its usual peer is the air."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+
+import numpy as np
+import zmq
+
+from testbed.errors import RadioError, SemtbError, ShapeError
+from testbed.radio.base import RadioEvent, RadioSettings, RxBlock
+from testbed.radio.sockets import CLOSE_S, POLL_MS, Link, request, samples_of
+from testbed.radio.zmq_transmitter import Transmitter
+
+log = logging.getLogger(__name__)
+
+REQUEST_SAMPLES = 1_000_000  # in one request, so that answers stay below the limit of a message
+
+
+class ZmqRadio:
+    """``zmq:tx_port=tcp://127.0.0.1:47010,rx_port=tcp://127.0.0.1:47020,rx_port1=tcp://127.0.0.1:47021``
+
+    The device arguments of srsRAN's ZMQ radio: ``tx_port`` is bound (REP), ``rx_port`` connected to (REQ); further
+    antennas are ``tx_port1``, ``rx_port1`` and so on; ``base_srate``, if given, must be the rate asked for. A peer
+    that does not ask stops the transmitter, one that does not answer stops the receiver: samples are neither lost nor
+    invented. After ``finish`` whoever asks gets silence.
+
+    Waits end in PeerUnreachable after ``settings.timeout_s`` when nobody is there, in PeerLost 1 s after the peer went
+    away, and in PeerLost after 60 s when it is there but does not go on. ``close`` may be called from any thread; a
+    call that waits then ends in RadioError.
+
+    Raises
+    ------
+    RadioError
+        If the URI has unknown keys or too few ports.
+    AddressInUse
+        If a ``tx_port`` is taken.
+    """
+
+    def __init__(self, uri: str, settings: RadioSettings) -> None:
+        self.uri = uri
+        self.settings = settings
+        tx, rx = parse(uri, settings)
+        self._closing = threading.Event()
+        self._receiving = threading.Lock()
+        self._received = 0
+        self._failure: SemtbError | None = None
+        self._context = zmq.Context()
+        self._rx: list[Link] = []
+        self._tx: Transmitter | None = None
+        try:
+            if tx:
+                self._tx = Transmitter(self._context, tx, settings)
+            for endpoint in rx:
+                self._rx.append(Link(self._context, zmq.REQ, endpoint, "the peer of rx_port", settings.timeout_s))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> ZmqRadio:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def send(self, samples: np.ndarray) -> None:
+        """See `testbed.radio.base.Radio.send`."""
+        if self._tx is None:
+            raise RadioError(f"{self.uri}: send: opened without a transmit channel")
+        self._tx.put(in_range(samples, self.settings.tx_channels, self.uri))
+
+    def finish(self) -> None:
+        """See `testbed.radio.base.Radio.finish`."""
+        if self._tx is not None:
+            self._tx.finish()
+
+    def receive(self, count: int) -> RxBlock:
+        """See `testbed.radio.base.Radio.receive`."""
+        if not self.settings.rx_channels:
+            raise RadioError(f"{self.uri}: receive: opened without a receive channel")
+        out = np.empty((self.settings.rx_channels, count), dtype=np.complex64)
+        filled = [0] * len(out)
+        events: list[RadioEvent] = []
+        with self._receiving:
+            if self._failure is not None:
+                raise self._failure
+            try:
+                for link in self._rx if count else ():
+                    self._ask(link, count)
+                while min(filled) < count:
+                    self._take(out, filled, events)
+            except SemtbError as error:
+                self._failure = error  # a request is still open: these sockets cannot be used again
+                raise
+        first = self._received
+        self._received += count
+        return RxBlock(out, first, tuple(events))
+
+    def _ask(self, link: Link, count: int) -> None:
+        link.progressed()
+        link.socket.send(request(min(count, REQUEST_SAMPLES)))
+
+    def _take(self, out: np.ndarray, filled: list[int], events: list[RadioEvent]) -> None:
+        """Wait a little for answers, store them, ask for what is still missing."""
+        count = out.shape[1]
+        poller = zmq.Poller()
+        open_links = [(i, link) for i, link in enumerate(self._rx) if filled[i] < count]
+        for _, link in open_links:
+            poller.register(link.socket, zmq.POLLIN)
+        ready = dict(poller.poll(POLL_MS))
+        if self._closing.is_set():
+            raise RadioError(f"{self.uri}: closed while receiving")
+        for i, link in open_links:
+            if link.socket not in ready:
+                link.check("sends nothing")
+                continue
+            x = samples_of(link.socket.recv_multipart())
+            if x is None or len(x) > count - filled[i]:
+                detail = f"{link.endpoint} sent " + ("no whole samples" if x is None else f"{len(x)} samples unasked")
+                log.warning("%s: %s: ignored", self.uri, detail)
+                events.append(RadioEvent("malformed", self._received + filled[i], 1, detail))
+            elif len(x):
+                out[i, filled[i] : filled[i] + len(x)] = x
+                filled[i] += len(x)
+                link.progressed()
+            if filled[i] < count:
+                link.socket.send(request(min(count - filled[i], REQUEST_SAMPLES)))
+
+    def close(self) -> None:
+        """Free sockets and threads; idempotent, from any thread."""
+        self._closing.set()
+        released = self._tx is None or self._tx.close()
+        if self._receiving.acquire(timeout=CLOSE_S):
+            self._failure = self._failure or RadioError(f"{self.uri}: receive: the radio is closed")
+            for link in self._rx:
+                link.close()
+            self._rx = []
+            self._receiving.release()
+            if released and not self._context.closed:
+                self._context.term()
+
+
+def in_range(samples: np.ndarray, channels: int, uri: str) -> np.ndarray:
+    """A copy of [channels, n] as complex64, refused if it would wrap or clip.
+
+    Raises
+    ------
+    ShapeError
+        If the shape is another.
+    RadioError
+        If a real or imaginary part exceeds 1 or is not a number.
+    """
+    x = np.array(samples, dtype=np.complex64, order="C")
+    if x.ndim != 2 or x.shape[0] != channels:
+        raise ShapeError(f"{uri}: send: samples are {np.shape(samples)}: allowed: [{channels}, n]")
+    peak = np.abs(x.view(np.float32)).max(initial=0.0)
+    if not peak <= 1.0:
+        raise RadioError(
+            f"{uri}: send: a sample of {peak:.3g} exceeds full scale 1.0: scale or limit first (phy.ofdm.limit does)"
+        )
+    return x
+
+
+def parse(uri: str, settings: RadioSettings) -> tuple[list[str], list[str]]:
+    """Endpoints of the transmit and receive ports that the settings ask for."""
+    _, _, text = uri.partition(":")
+    arguments = dict(part.partition("=")[::2] for part in text.split(",") if part)
+    rate = arguments.pop("base_srate", None)
+    if rate is not None and not same_rate(rate, settings.sample_rate_hz):
+        raise RadioError(f"{uri}: base_srate = {rate}: the waveform's rate is {settings.sample_rate_hz:g}")
+    chosen: dict[str, list[str]] = {}
+    for kind, channels in (("tx_port", settings.tx_channels), ("rx_port", settings.rx_channels)):
+        keys = [f"{kind}{i or ''}" for i in range(channels)]
+        missing = [key for key in keys if not arguments.get(key)]
+        if missing:
+            raise RadioError(f"{uri}: {', '.join(missing)} missing: write zmq:{kind}=tcp://HOST:PORT,...")
+        chosen[kind] = [arguments.pop(key) for key in keys]
+    unknown = [key for key in arguments if not re.fullmatch(r"[rt]x_port\d*", key)]
+    if unknown:
+        raise RadioError(
+            f"{uri}: {', '.join(unknown)}: unknown; known: tx_port, tx_port1.., rx_port, rx_port1.., base_srate"
+        )
+    return chosen["tx_port"], chosen["rx_port"]
+
+
+def same_rate(text: str, rate_hz: float) -> bool:
+    """Whether ``text`` is a number, and that one."""
+    try:
+        return float(text) == rate_hz
+    except ValueError:
+        return False

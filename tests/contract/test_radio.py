@@ -1,0 +1,231 @@
+"""What every Radio must do, on every implementation that can be its own far end. A driver joins by adding a pair."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from testbed.errors import PeerLost, PeerUnreachable, RadioError, RadioNotFound, ShapeError
+from testbed.radio.base import Radio, RadioSettings
+from testbed.radio.registry import open_radio
+
+RATE = 1.92e6
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Pair:
+    """Two radios of one kind: what ``sender`` sends, ``receiver`` receives."""
+
+    def __init__(self, kind: str, channels: int, timeout_s: float) -> None:
+        if kind == "memory":
+            self.tx_uri = self.rx_uri = f"memory:contract-{free_port()}"
+        else:
+            ports = [free_port() for _ in range(channels)]
+            keys = [str(i or "") for i in range(channels)]
+            self.tx_uri, self.rx_uri = (
+                "zmq:" + ",".join(f"{d}_port{k}=tcp://127.0.0.1:{p}" for k, p in zip(keys, ports, strict=True))
+                for d in ("tx", "rx")
+            )
+        self.tx_settings = RadioSettings(RATE, tx_channels=channels, timeout_s=timeout_s)
+        self.rx_settings = RadioSettings(RATE, rx_channels=channels, timeout_s=timeout_s)
+        self.opened: list[Radio] = []
+
+    def sender(self) -> Radio:
+        self.opened.append(open_radio(self.tx_uri, self.tx_settings))
+        return self.opened[-1]
+
+    def receiver(self) -> Radio:
+        self.opened.append(open_radio(self.rx_uri, self.rx_settings))
+        return self.opened[-1]
+
+
+@pytest.fixture(params=["zmq", "memory"])
+def pair(request) -> Iterator[Callable[..., Pair]]:
+    made: list[Pair] = []
+
+    def make(channels: int = 1, timeout_s: float = 5.0) -> Pair:
+        made.append(Pair(request.param, channels, timeout_s))
+        return made[-1]
+
+    yield make
+    for one in made:
+        for radio in one.opened:
+            radio.close()
+
+
+def noise(rng, channels, count):
+    return (rng.uniform(-1, 1, (channels, count)) + 1j * rng.uniform(-1, 1, (channels, count))).astype(np.complex64)
+
+
+def in_thread(work) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_is_sent_arrives_bit_for_bit_and_then_silence(pair, channels, rng):
+    """Half a million samples in odd pieces, received in others; the queue is bounded, so this needs both at work."""
+    ends = pair(channels)
+    sender, receiver = ends.sender(), ends.receiver()
+    assert isinstance(sender, Radio)
+    x = noise(rng, channels, 500_000)
+
+    def feed() -> None:
+        for begin in range(0, x.shape[1], 77_777):
+            sender.send(x[:, begin : begin + 77_777])
+        sender.finish()
+
+    feeder = in_thread(feed)
+    counts = [1, 0, 999, 250_000, 249_000, 5000]
+    blocks = [receiver.receive(count) for count in counts]
+    feeder.join(10)
+    assert not feeder.is_alive()
+    assert [b.first_sample for b in blocks] == [0, 1, 1, 1000, 251_000, 500_000]
+    assert all(b.samples.shape == (channels, n) for b, n in zip(blocks, counts, strict=True))
+    assert all(b.samples.dtype == np.complex64 and b.events == () for b in blocks)
+    got = np.concatenate([b.samples for b in blocks], axis=1)
+    assert np.array_equal(got[:, :500_000], x)
+    assert not got[:, 500_000:].any()
+
+
+def test_the_sender_may_change_its_array_afterwards(pair, rng):
+    ends = pair()
+    sender, receiver = ends.sender(), ends.receiver()
+    x = noise(rng, 1, 100)
+    kept = x.copy()
+    sender.send(x)
+    x[:] = 0
+    assert np.array_equal(receiver.receive(100).samples, kept)
+
+
+@pytest.mark.parametrize("bad", [1.001, -1.5j, np.nan, np.inf])
+def test_more_than_full_scale_is_refused_and_nothing_of_it_is_sent(pair, bad):
+    ends = pair()
+    sender, receiver = ends.sender(), ends.receiver()
+    x = np.zeros((1, 10), np.complex64)
+    x[0, 3] = bad
+    with pytest.raises(RadioError, match="full scale"):
+        sender.send(x)
+    sender.send(np.full((1, 4), 1 - 1j, np.complex64))  # exactly full scale on both axes is allowed
+    assert np.array_equal(receiver.receive(4).samples, np.full((1, 4), 1 - 1j))
+
+
+@pytest.mark.parametrize("shape", [(10,), (2, 10), (1, 1, 10)])
+def test_a_wrong_shape_is_refused(pair, shape):
+    with pytest.raises(ShapeError, match=r"allowed: \[1, n\]"):
+        pair().sender().send(np.zeros(shape, np.complex64))
+
+
+def test_a_radio_without_a_channel_says_so(pair):
+    ends = pair()
+    with pytest.raises(RadioError, match="without a receive channel"):
+        ends.sender().receive(1)
+    with pytest.raises(RadioError, match="without a transmit channel"):
+        ends.receiver().send(np.zeros((1, 1), np.complex64))
+
+
+def test_nothing_is_sent_after_finish(pair):
+    ends = pair()
+    sender = ends.sender()
+    ends.receiver()
+    sender.finish()
+    with pytest.raises(RadioError, match="send after finish"):
+        sender.send(np.zeros((1, 1), np.complex64))
+
+
+def test_a_receiver_without_a_peer_names_it(pair):
+    ends = pair(timeout_s=0.3)
+    with pytest.raises(
+        PeerUnreachable, match=r"127\.0\.0\.1:\d+ within 0.3 s: connection refused|no sender within 0.3"
+    ):
+        ends.receiver().receive(1)
+
+
+def test_a_sender_without_a_peer_names_it_when_the_queue_is_full(pair):
+    ends = pair(timeout_s=0.3)
+    sender = ends.sender()
+    block = np.zeros((1, 100_000), np.complex64)
+    with pytest.raises(
+        PeerUnreachable, match=r"127\.0\.0\.1:\d+ within 0.3 s: nobody connected|no receiver within 0.3"
+    ):
+        for _ in range(3):
+            sender.send(block)
+
+
+def test_a_sender_that_goes_away_is_lost(pair):
+    ends = pair()
+    sender, receiver = ends.sender(), ends.receiver()
+    sender.send(np.zeros((1, 10), np.complex64))
+    receiver.receive(10)
+    sender.close()
+    with pytest.raises(PeerLost, match="went away"):
+        receiver.receive(1)
+
+
+def test_a_receiver_that_goes_away_is_lost(pair):
+    ends = pair()
+    sender, receiver = ends.sender(), ends.receiver()
+    sender.send(np.zeros((1, 10), np.complex64))
+    receiver.receive(10)
+    receiver.close()
+    with pytest.raises(PeerLost, match="went away"):
+        for _ in range(3):
+            sender.send(np.zeros((1, 100_000), np.complex64))
+
+
+@pytest.mark.parametrize("end", ["sender", "receiver"])
+def test_close_ends_a_call_that_waits(pair, end):
+    """The other end is there and idle, so the call would wait for long; close comes from another thread."""
+    ends = pair(timeout_s=50.0)
+    sender, receiver = ends.sender(), ends.receiver()
+    sender.send(np.zeros((1, 10), np.complex64))
+    receiver.receive(10)
+    ended: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            if end == "receiver":
+                receiver.receive(1)
+            for _ in range(3):
+                sender.send(np.zeros((1, 100_000), np.complex64))
+        except RadioError as error:
+            ended.append(error)
+
+    waiting = in_thread(wait)
+    time.sleep(0.2)
+    (receiver if end == "receiver" else sender).close()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert "closed" in str(ended[0])
+
+
+def test_close_is_idempotent_and_frees_the_address(pair, rng):
+    ends = pair()
+    for _ in range(3):
+        x = noise(rng, 1, 50)
+        with ends.sender() as sender, ends.receiver() as receiver:
+            sender.send(x)
+            assert np.array_equal(receiver.receive(50).samples, x)
+        sender.close()
+        receiver.close()
+    for radio, call in ((sender, lambda: sender.send(x)), (receiver, lambda: receiver.receive(1))):
+        with pytest.raises(RadioError, match="closed"):
+            call()
+        assert radio.uri
+
+
+def test_an_unknown_scheme_lists_the_known_ones():
+    for uri in ("plutto:ip:192.168.2.1", "zmq", ""):
+        with pytest.raises(RadioNotFound, match="Known here: memory, zmq"):
+            open_radio(uri, RadioSettings(RATE))

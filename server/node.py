@@ -1,0 +1,167 @@
+"""The server's process: waits for all nodes, receives, and hands on to the session. No mathematics here."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed.radio.registry import open_radio
+
+from testbed.background import Background
+from testbed.config import ServerConfig
+from testbed.control.bus import Hub, Lost
+from testbed.control.messages import Ready, Result, Start, Stop
+from testbed.errors import PeerLost, RunIncomplete
+from testbed.phy.waveform import Waveform
+from testbed.radio.base import Radio, RadioSettings, RxBlock
+from testbed.record.folder import RunFolder
+
+if TYPE_CHECKING:
+    from server.session import Session
+
+BLOCK_SAMPLES = 9_600  # 5 ms at 1.92 MS/s: how often the server looks up from its radio
+BLOCKS_QUEUED = 8  # between radio and receiver; when full the radio waits, and in lock-step the air with it
+TAIL_FRAMES = 2  # carried behind the longest stream: delays, filters, and the end of the last search
+LOOK_S = 0.1
+RESULTS_S = 30.0  # for edges to hand in what they sent, after the last sample
+PROGRESS_S = 0.2
+
+log = logging.getLogger(__name__)
+
+
+def run_server(
+    config: ServerConfig,
+    out: Path,
+    should_stop: Callable[[], bool],
+    tell: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Serve one run: gather the nodes, start them, receive to the end, collect what they sent, stop them.
+
+    Parameters
+    ----------
+    config : ServerConfig
+    out : Path
+        The run folder.
+    should_stop : callable
+    tell : callable
+        Given short lines for a supervisor: ``bound ADDRESS``, ``progress SAMPLES OF FRAMES``.
+
+    Raises
+    ------
+    AddressInUse
+        If the control port is taken.
+    PeerLost
+        If a node goes away; what was received is kept.
+    RunIncomplete
+        If ``should_stop`` says so first; what was received is kept.
+    """
+    with Hub(config.control, config.server.name) as hub:
+        tell(f"bound {config.control}")
+        log.info("control bus at %s; waiting for %s", config.control, ", ".join(config.expects))
+        out.mkdir(parents=True, exist_ok=True)
+        reason = "the server ended"
+        try:
+            serve(hub, config, RunFolder(out), should_stop, tell)
+            reason = ""
+        except BaseException as error:
+            reason = str(error) or type(error).__name__
+            raise
+        finally:
+            hub.broadcast(Stop(reason=reason))
+
+
+def serve(
+    hub: Hub,
+    config: ServerConfig,
+    folder: RunFolder,
+    should_stop: Callable[[], bool],
+    tell: Callable[[str], None],
+) -> None:
+    """One run, from warm-up to the last result."""
+    # Imported when members can be heard already: compilers and runtimes take seconds to load.
+    from server.session import open_session
+
+    session = open_session(config, folder)
+    antennas = config.server.antennas
+    settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, rx_channels=antennas)
+    with open_radio(config.radio, settings) as radio:
+        ready = hub.wait_ready(config.expects, should_stop)
+        total = samples_to_carry(config.waveform, list(ready.values()))
+        hub.broadcast(Start(samples=total, run=folder.path.name))
+        log.info("all are ready: %.2f s on the air", total / config.waveform.sample_rate_hz)
+        try:
+            receive(hub, session, radio, total, should_stop, tell)
+        finally:  # whatever came is decoded and kept, also when a node died
+            session.finish()
+            session.write_summary(complete=False)
+        collect(hub, session, should_stop)
+        session.write_summary(complete=True)
+    log.info("done: %d frames, %d pictures", session.frames, len(session.pictures))
+
+
+def samples_to_carry(waveform: Waveform, ready: Sequence[Ready]) -> int:
+    """The longest stream that a node plans, and a tail behind it."""
+    return max(r.samples_planned for r in ready) + TAIL_FRAMES * waveform.frame_samples
+
+
+def receive(
+    hub: Hub, session: Session, radio: Radio, total: int, should_stop: Callable[[], bool], tell: Callable[[str], None]
+) -> None:
+    """Take ``total`` samples off the radio; a thread reads it, so that the server sees at once when a node is lost."""
+    blocks: queue.Queue[RxBlock] = queue.Queue(BLOCKS_QUEUED)
+    ended = False
+
+    def read() -> None:
+        for first in range(0, total, BLOCK_SAMPLES):
+            block = radio.receive(min(BLOCK_SAMPLES, total - first))
+            while not ended:
+                try:
+                    blocks.put(block, timeout=LOOK_S)
+                    break
+                except queue.Full:
+                    continue
+            if ended:
+                return
+
+    reading = Background(read, "radio-read")
+    tell_at = 0.0
+    try:
+        while session.samples < total:
+            look(hub, session, should_stop)
+            try:
+                session.take(blocks.get(timeout=LOOK_S))
+            except queue.Empty:
+                reading.finished()
+            if time.monotonic() >= tell_at:
+                tell_at = time.monotonic() + PROGRESS_S
+                tell(f"progress {session.samples} {total} {session.frames}")
+        tell(f"progress {session.samples} {total} {session.frames}")
+    finally:
+        ended = True
+
+
+def look(hub: Hub, session: Session, should_stop: Callable[[], bool], timeout_s: float = 0.0) -> None:
+    """Take in what the nodes say; raise if the run is over."""
+    if should_stop():
+        raise RunIncomplete("stopped before all was received")
+    watched = (*session.config.expects, hub.name)
+    while (event := hub.poll(timeout_s)) is not None:
+        node, message = event
+        if isinstance(message, Lost) and node in watched and node not in session.results:
+            raise PeerLost(f"{node} is gone: {message.reason}")
+        if isinstance(message, Result):
+            session.take_result(message)
+        timeout_s = 0.0
+
+
+def collect(hub: Hub, session: Session, should_stop: Callable[[], bool]) -> None:
+    """Wait for the results of all nodes."""
+    end = time.monotonic() + RESULTS_S
+    while missing := [node for node in session.config.expects if node not in session.results]:
+        look(hub, session, should_stop, LOOK_S)
+        if time.monotonic() > end:
+            raise PeerLost(f"no result of {', '.join(missing)} within {RESULTS_S:.0f} s after the last sample")

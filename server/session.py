@@ -1,0 +1,183 @@
+"""What the server keeps of one run: frames, pictures and facts, each written into the run folder as it comes."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+
+import numpy as np
+
+from server.decoder import PictureAssembler, ReceivedPicture
+from server.pipeline import ReceivedFrame, Receiver
+from server.recording import frame_arrays
+from testbed.codec.base import Codec
+from testbed.codec.onnx import open_codec
+from testbed.config import ServerConfig
+from testbed.control.messages import Result
+from testbed.errors import DataError
+from testbed.phy.frame import build_frame
+from testbed.phy.header import Header
+from testbed.radio.base import RadioEvent, RxBlock
+from testbed.record.folder import METRICS_LOG, RunFolder, received_name
+
+SPECTRUM_SAMPLES = 1 << 16  # kept as they came, for the report's spectrum
+WARM_UP_SIDE = 32  # pixels
+
+log = logging.getLogger(__name__)
+
+
+def open_session(config: ServerConfig, folder: RunFolder) -> Session:
+    """A session with its codec loaded and all kernels compiled, so that nobody waits for them once the run starts."""
+    codec = open_codec(config.codec, threads=1)
+    warm_up(config, codec)
+    return Session(config, folder, codec)
+
+
+def make_receiver(config: ServerConfig) -> Receiver:
+    """The receiver that a configuration asks for."""
+    server = config.server
+    return Receiver(
+        config.waveform,
+        server.antennas,
+        estimator=server.estimator,
+        detector=server.detector,
+        false_alarms_per_10ms=server.false_alarms_per_10ms,
+        max_cfo_hz=server.max_cfo_hz,
+    )
+
+
+class Session:
+    """What the server has received of one run, written into its folder as it comes."""
+
+    def __init__(self, config: ServerConfig, folder: RunFolder, codec: Codec) -> None:
+        self.config = config
+        self.folder = folder
+        self.receiver = make_receiver(config)
+        self.assembler = PictureAssembler(codec)
+        self.samples = 0
+        self.frames = 0
+        self.pictures: list[dict[str, object]] = []
+        self.stage_s: dict[str, list[float]] = defaultdict(list)
+        self.events: list[RadioEvent] = []
+        self.results: dict[str, dict[str, object]] = {}
+        self.files_refused = 0
+        self._nodes = {user: node for node, user in config.users.items()}
+        self._spectrum: list[np.ndarray] = []
+
+    def take(self, block: RxBlock) -> None:
+        """Receive one block: its frames, and the pictures that they complete."""
+        kept = sum(part.shape[1] for part in self._spectrum)
+        if kept < SPECTRUM_SAMPLES:
+            self._spectrum.append(block.samples[:, : SPECTRUM_SAMPLES - kept].copy())
+        self.samples += block.samples.shape[1]
+        self.events += block.events
+        for frame in self.receiver.push(block.samples):
+            self.take_frame(frame)
+
+    def take_frame(self, frame: ReceivedFrame) -> None:
+        """Write a frame down, then decode what it completes."""
+        self.folder.write_npz(f"received/frame-{self.frames:05d}.npz", **frame_arrays(frame))
+        self.folder.append_line(METRICS_LOG, frame_line(self.frames, frame))
+        self.frames += 1
+        for stage, seconds in frame.stage_s.items():
+            self.stage_s[stage].append(seconds)
+        for picture in self.assembler.add(frame):
+            self.keep(picture)
+
+    def keep(self, picture: ReceivedPicture) -> None:
+        """Write a decoded picture and a line about it."""
+        node = self._nodes.get(picture.user, f"user-{picture.user}")
+        name = received_name(node, picture.picture)
+        self.folder.write_png(name, picture.pixels)
+        self.stage_s["decode"].append(picture.decode_s)
+        facts: dict[str, object] = {
+            "user": picture.user,
+            "picture": picture.picture,
+            "file": name,
+            "lost_share": picture.lost_share,
+        }
+        self.pictures.append(facts)
+        self.folder.append_line(METRICS_LOG, {"event": "picture", **facts, "decode_s": picture.decode_s})
+
+    def finish(self) -> None:
+        """The stream has ended: take its last frames, decode what is left with lost parts as erasures."""
+        for frame in self.receiver.flush():
+            self.take_frame(frame)
+        for picture in self.assembler.finish():
+            self.keep(picture)
+        if self._spectrum:
+            self.folder.write_npz(
+                "received/iq.npz",
+                samples=np.concatenate(self._spectrum, axis=1),
+                sample_rate_hz=np.float64(self.config.waveform.sample_rate_hz),
+            )
+
+    def take_result(self, result: Result) -> None:
+        """Keep a node's values, and its files where they belong; a file for any other place is counted and left out."""
+        self.results[result.node] = result.values
+        for artifact in result.artifacts:
+            try:
+                if not re.fullmatch(rf"sent/{re.escape(result.node)}/[A-Za-z0-9_-]+\.[a-z0-9]+", artifact.name):
+                    raise DataError(f"{artifact.name!r}: {result.node} may only hand in sent/{result.node}/NAME.SUFFIX")
+                self.folder.write_bytes(artifact.name, artifact.data)
+            except DataError as error:
+                self.files_refused += 1
+                log.warning("%s: a file is left out: %s", result.node, error)
+
+    def write_summary(self, complete: bool) -> None:
+        """received/server.json: counts, what each node measured, and the time spent in each stage."""
+        self.folder.write_json(
+            "received/server.json",
+            {
+                "complete": complete,
+                "samples": self.samples,
+                "frames": self.frames,
+                "frames_cut": self.receiver.frames_cut,
+                "faulty_samples": self.receiver.faulty_samples,
+                "files_refused": self.files_refused,
+                "headers_refused": self.assembler.headers_refused,
+                "events": [{"kind": e.kind, "sample": e.sample, "count": e.count} for e in self.events],
+                "pictures": self.pictures,
+                "nodes": self.results,
+                "stage_s": self.stage_s,
+            },
+        )
+
+
+def warm_up(config: ServerConfig, codec: Codec) -> None:
+    """Receive one frame and decode one small picture."""
+    waveform, receiver = config.waveform, make_receiver(config)
+    header = Header(user=0, frame=0, picture=0, part=0, parts=1, codec=0, codec_hash=0, height=1, width=1, scale=1.0)
+    frame, _ = build_frame(header, np.ones(waveform.data_elements, np.complex64), waveform)
+    silence = np.zeros(waveform.symbol_samples, np.complex64)
+    samples = np.concatenate([silence, frame, silence])
+    receiver.push(np.tile(samples, (config.server.antennas, 1)))
+    receiver.flush()
+    count = codec.symbol_count(WARM_UP_SIDE, WARM_UP_SIDE)
+    codec.decode(np.zeros(count, np.complex64), np.ones(count, np.float32), WARM_UP_SIDE, WARM_UP_SIDE)
+
+
+def frame_line(number: int, frame: ReceivedFrame) -> dict[str, object]:
+    """One line of metrics.jsonl: all of it but the keys that end in _s depends on the seed alone."""
+    return {
+        "event": "frame",
+        "frame": number,
+        "first_sample": frame.first_sample,
+        "timing_samples": frame.timing_samples,
+        "cfo_hz": frame.cfo_hz,
+        "statistic": frame.statistic,
+        "no": frame.no,
+        "users": [
+            {
+                "user": part.user,
+                "header": part.header is not None,
+                "picture": part.header.picture if part.header else None,
+                "part": part.header.part if part.header else None,
+                "cfo_hz": part.cfo_hz,
+                "mean_no_eff": float(np.mean(part.no_eff, dtype=np.float64)),
+            }
+            for part in frame.users
+        ],
+        **{f"{stage}_s": seconds for stage, seconds in frame.stage_s.items()},
+    }

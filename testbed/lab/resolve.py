@@ -1,0 +1,216 @@
+"""From a scenario to what each process is told: addresses, radios, shares. Starts nothing."""
+
+from __future__ import annotations
+
+import difflib
+import secrets
+import shlex
+import socket
+from importlib import resources
+from pathlib import Path
+from typing import Union
+
+import msgspec
+
+from testbed.config import (
+    AirConfig,
+    AirPort,
+    EdgeConfig,
+    EdgePart,
+    Scenario,
+    ServerConfig,
+    dump,
+    load_scenario,
+)
+from testbed.errors import AddressInUse, ScenarioError
+from testbed.files import write_aside
+
+# Below Linux's range of ephemeral ports (32768..60999), so that no outgoing connection takes one meanwhile.
+FREE_PORTS = range(20_000, 32_000)
+TRIES = 50
+
+NodeConfig = Union[AirConfig, ServerConfig, EdgeConfig]  # noqa: UP007 - msgspec reads it at runtime on 3.10
+
+
+class Node(msgspec.Struct, frozen=True):
+    """One process of a run: its name, its command (server, air or edge) and its configuration."""
+
+    name: str
+    kind: str
+    config: NodeConfig
+
+
+def shipped_scenarios() -> dict[str, Path]:
+    """Scenarios that come with the package, by name."""
+    folder = Path(str(resources.files("testbed.lab"))) / "scenarios"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def purpose(path: Path) -> str:
+    """What a scenario file says of itself in its first comment."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ").rstrip() if first.startswith("#") else ""
+
+
+def find_scenario(name: str) -> Path:
+    """A shipped scenario by its name, or the path of a .toml file.
+
+    Raises
+    ------
+    ScenarioError
+        If it is neither; the message lists the shipped ones.
+    """
+    known = shipped_scenarios()
+    if name in known:
+        return known[name]
+    if name.endswith(".toml") or "/" in name:
+        if Path(name).is_file():
+            return Path(name)
+        raise ScenarioError(f"{name}: no such scenario file. Shipped with the package: {', '.join(known)}")
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise ScenarioError(f"{name}: no such scenario. Known: {', '.join(known)}; a path of a .toml file works too.{hint}")
+
+
+def open_scenario(name: str, settings: list[str], seed: int | None, images: str | None) -> Scenario:
+    """Load a scenario with all that the command line changes in it; paths in it become absolute."""
+    scenario = load_scenario(find_scenario(name), settings, seed)
+    edges = [
+        msgspec.structs.replace(edge, images=absolute(images if images is not None else edge.images))
+        for edge in scenario.edges
+    ]
+    codec = scenario.codec
+    if codec.name.endswith(".json"):
+        codec = msgspec.structs.replace(codec, name=absolute(codec.name))
+    return msgspec.structs.replace(scenario, edges=edges, codec=codec)
+
+
+def absolute(path: str) -> str:
+    """The path as any working directory would understand it; empty stays empty."""
+    return str(Path(path).expanduser().absolute()) if path else ""
+
+
+def resolve(scenario: Scenario) -> list[Node]:
+    """Every process of a scenario, in the order in which they start: server, air, edges.
+
+    Raises
+    ------
+    ScenarioError
+        If some radios are ports of the emulated air and others are not.
+    AddressInUse
+        If no free ports are found.
+    """
+    server = scenario.server
+    own = {server.name: server.radio} | {edge.name: edge.radio for edge in scenario.edges}
+    emulated = [name for name, radio in own.items() if not radio]
+    if emulated and len(emulated) != len(own):
+        real = sorted(set(own) - set(emulated))
+        raise ScenarioError(
+            f"{', '.join(real)} have radios of their own, {', '.join(emulated)} have none: "
+            "give each a radio, or none, so that the emulated air carries all"
+        )
+    wanted = 1 + (len(scenario.edges) + server.antennas if emulated else 0)
+    base = scenario.net.port_base or free_base(scenario.net.host, wanted)
+    addresses = [f"tcp://{scenario.net.host}:{base + i}" for i in range(wanted)]
+    control, ports = addresses[0], addresses[1:]
+    tx = dict(zip((edge.name for edge in scenario.edges), ports, strict=False))
+    rx = ports[len(scenario.edges) :]
+    edges = [
+        Node(edge.name, "edge", edge_config(scenario, edge, control, edge.radio or f"zmq:tx_port={tx[edge.name]}"))
+        for edge in scenario.edges
+    ]
+    air = []
+    if emulated:
+        served = [AirPort(name=e.name, user=e.user, tx=[tx[e.name]]) for e in scenario.edges]
+        served.append(AirPort(name=server.name, user=None, rx=rx))
+        told = AirConfig(
+            seed=scenario.seed, control=control, waveform=scenario.waveform, air=scenario.air, ports=served
+        )
+        air = [Node(scenario.air.name, "air", told)]
+    listens = ",".join(f"rx_port{i or ''}={address}" for i, address in enumerate(rx))
+    config = ServerConfig(
+        seed=scenario.seed,
+        control=control,
+        waveform=scenario.waveform,
+        server=server,
+        radio=server.radio or f"zmq:{listens}",
+        codec=scenario.codec.name,
+        expects=[node.name for node in air + edges],
+        users={edge.name: edge.user for edge in scenario.edges},
+    )
+    return [Node(server.name, "server", config), *air, *edges]
+
+
+def edge_config(scenario: Scenario, edge: EdgePart, control: str, radio: str) -> EdgeConfig:
+    """What one edge is told. Edges that read one folder share its pictures."""
+    sharing = [e.name for e in scenario.edges if e.images == edge.images]
+    return EdgeConfig(
+        seed=scenario.seed,
+        control=control,
+        waveform=scenario.waveform,
+        edge=edge,
+        radio=radio,
+        codec=scenario.codec.name,
+        share=(sharing.index(edge.name), len(sharing)),
+        max_pixels=scenario.max_pixels,
+    )
+
+
+def free_base(host: str, count: int) -> int:
+    """The first of ``count`` neighbouring ports that nobody holds."""
+    for _ in range(TRIES):
+        base = FREE_PORTS.start + secrets.randbelow(len(FREE_PORTS) - count)
+        if not any(taken(host, base + i) for i in range(count)):
+            return base
+    raise AddressInUse(f"no {count} free ports on {host} in {FREE_PORTS.start}..{FREE_PORTS.stop}: set net.port_base")
+
+
+def taken(host: str, port: int) -> bool:
+    """Whether a port cannot be bound. A host that is not this machine's is not judged here."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ does: TIME_WAIT does not count
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except PermissionError:
+            return True
+        except OSError as error:
+            return "in use" in str(error)
+    return False
+
+
+def require_free(scenario: Scenario, nodes: list[Node]) -> None:
+    """Raise AddressInUse, before anything is started, if one of a fixed range of ports is taken."""
+    base = scenario.net.port_base
+    server, air = nodes[0].config, next((n.config for n in nodes if isinstance(n.config, AirConfig)), None)
+    assert isinstance(server, ServerConfig)
+    used = 1 + (sum(len(p.tx) + len(p.rx) for p in air.ports) if air else 0)
+    for port in range(base, base + used) if base else ():
+        if taken(scenario.net.host, port):
+            raise AddressInUse(
+                f"tcp://{scenario.net.host}:{port}: this port is taken, perhaps by another run. "
+                f"Use --set net.port_base=0 (is {base}) for free ones; ss -ltnp 'sport = :{port}' names who holds it"
+            )
+
+
+def write_configs(folder: Path, scenario: Scenario, nodes: list[Node]) -> dict[str, Path]:
+    """Write scenario.toml and nodes/<name>.toml; returns each node's file."""
+    write_aside(folder / "scenario.toml", dump(scenario).encode())
+    return {
+        node.name: write_aside(folder / "nodes" / f"{node.name}.toml", dump(node.config).encode()) for node in nodes
+    }
+
+
+def by_hand(nodes: list[Node], files: dict[str, Path], out: Path) -> list[str]:
+    """The commands to type, one for each node, the server's first, with a comment above each."""
+    server = nodes[0].config
+    assert isinstance(server, ServerConfig)
+    lines = [
+        "# Each node gets its own file and this package. Start the server first; it waits for the others.",
+        f"# The control bus ({server.control}) and the emulated air bind to this machine alone until they are secured:",
+        "# from another machine, forward their ports with ssh -L.",
+    ]
+    for node in nodes:
+        more = f" --out {shlex.quote(str(out))}" if node.kind == "server" else ""
+        lines += [f"# {node.name}", f"semtb {node.kind} {shlex.quote(str(files[node.name]))}{more}"]
+    return [*lines, "# then", f"semtb report {shlex.quote(str(out))}"]

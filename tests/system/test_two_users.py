@@ -1,0 +1,119 @@
+"""`semtb run two-users`, whole: four processes, two photographs, one folder that holds all there is to know."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from testbed.lab.resolve import open_scenario, resolve, write_configs
+from testbed.lab.simulate import simulate
+from testbed.record.folder import RunFolder
+from testbed.record.schema import metrics_bytes, read_result
+
+pytestmark = pytest.mark.timeout(240)
+Run = Any  # of conftest.py, which pytest loads and nobody imports
+SEED = "5"
+BUSY = "while True: pass"
+
+
+def without_time(log: Path) -> list[dict[str, object]]:
+    """Lines of metrics.jsonl without the keys that end in _s."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [{key: value for key, value in line.items() if not key.endswith("_s")} for line in lines]
+
+
+def frames(folder: Path) -> dict[str, bytes]:
+    """Everything that was received, byte by byte, but the summary of times."""
+    return {p.name: p.read_bytes() for p in sorted((folder / "received").iterdir()) if p.name != "server.json"}
+
+
+def test_one_seed_gives_one_result_whatever_the_machine_does(start_run: Callable[..., Run], photographs: Path):
+    """Twice with one seed, the second time beside two busy processes, and once in one process without any socket.
+
+    ``metrics`` is equal byte by byte in all three; so are, between the two runs, all received frames and pictures.
+    Another seed gives other metrics.
+    """
+    first = start_run("--images", str(photographs), "--seed", SEED, "--set", "max_pixels=12000")
+    assert first.finish() == 0, first.errors
+    busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(2)]
+    try:
+        second = start_run("--images", str(photographs), "--seed", SEED, "--set", "max_pixels=12000")
+        assert second.finish() == 0, second.errors
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert frames(first.folder) == frames(second.folder)
+    assert without_time(first.folder / "metrics.jsonl") == without_time(second.folder / "metrics.jsonl")
+    results = [read_result(RunFolder(run.folder)) for run in (first, second)]
+    assert metrics_bytes(results[0]) == metrics_bytes(results[1])
+    scenario = open_scenario("two-users", ["max_pixels=12000"], int(SEED), str(photographs))
+    assert msgspec.json.encode(simulate(scenario).metrics) == metrics_bytes(results[0])
+    other = msgspec.structs.replace(scenario, seed=int(SEED) + 1)
+    assert msgspec.json.encode(simulate(other).metrics) != metrics_bytes(results[0])
+
+
+def test_the_shipped_scenario_tells_all_there_is_to_know(start_run: Callable[..., Run]):
+    """Defaults, as a newcomer types it: every file that the issue names, every frame found, no network in the page."""
+    run = start_run()
+    assert run.finish() == 0, run.errors
+    assert run.errors.strip() == ""
+    folder = run.folder
+    assert f"report: {folder}/report.html" in run.output
+    result = json.loads((folder / "result.json").read_text())
+    assert result["complete"] is True
+    assert result["seed"] == 1
+    assert set(result["versions"]) >= {"python", "numpy", "onnxruntime", "semcom-testbed"}
+    assert result["timing"]["air_time_s"] > 0
+    assert set(result["timing"]["stages"]) >= {"encode", "sync", "estimate", "detect", "decode"}
+    users = result["metrics"]["users"]
+    assert [user["node"] for user in users] == ["edge-1", "edge-2"]
+    for user in users:
+        assert user["frames_sent"] == user["frames_detected"] > 0
+        assert user["images"] == 1
+        assert user["channel_uses"] == pytest.approx(427 * 640 * 3 / 6, rel=0.01)
+        assert 20 < user["psnr_db"] <= user["single_user_psnr_db"] + 0.5
+    for name in ("scenario.toml", "metrics.jsonl", "nodes/air.toml", "logs/server.log"):
+        assert (folder / name).is_file()
+    for node in ("edge-1", "edge-2"):
+        assert (folder / "received" / f"{node}-000.png").is_file()
+        assert (folder / "sent" / node / "000.png").is_file()
+    assert len(list((folder / "figures").iterdir())) >= 5
+    page = (folder / "report.html").read_text()
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_nodes_started_by_hand_do_what_semtb_run_does(photographs: Path, tmp_path: Path):
+    """`semtb resolve`, then its four commands in any order the server first, then `semtb report`: a complete run."""
+    scenario = open_scenario("two-users", ["max_pixels=4000"], int(SEED), str(photographs))
+    nodes = resolve(scenario)
+    files = write_configs(tmp_path, scenario, nodes)
+    semtb = [sys.executable, "-m", "testbed.lab.cli"]
+    processes = {}
+    for node in nodes:
+        more = ["--out", str(tmp_path)] if node.kind == "server" else []
+        processes[node.name] = subprocess.Popen(
+            [*semtb, node.kind, str(files[node.name]), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        if node.kind == "server":
+            assert processes[node.name].stdout.readline().startswith("bound ")  # type: ignore[union-attr]
+    try:
+        said = {name: process.communicate(timeout=120) for name, process in processes.items()}
+    finally:
+        for process in processes.values():
+            process.kill()
+    assert {name: process.returncode for name, process in processes.items()} == dict.fromkeys(processes, 0), said
+    done = subprocess.run([*semtb, "report", str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["complete"] is True
+    assert all(user["frames_detected"] == user["frames_sent"] for user in result["metrics"]["users"])

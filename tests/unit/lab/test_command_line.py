@@ -1,0 +1,147 @@
+"""`semtb` as a person meets it: one clear line, the right status, no traceback."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from testbed.lab import doctor
+from testbed.lab.doctor import Finding
+from testbed.lab.resolve import open_scenario, resolve, write_configs
+
+
+def semtb(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "testbed.lab.cli", *arguments], capture_output=True, text=True, timeout=50, cwd=cwd
+    )
+
+
+def one_line(done: subprocess.CompletedProcess[str], status: int = 2) -> str:
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == status, done.stderr
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_version_is_the_distributions():
+    from importlib import metadata
+
+    assert semtb("--version").stdout == f"semtb {metadata.version('semcom-testbed')}\n"
+
+
+def test_help_names_every_command_and_where_to_begin():
+    shown = semtb("--help").stdout
+    for word in ("run", "air", "server", "edge", "resolve", "scenarios", "report", "sweep", "doctor", "train", "eval"):
+        assert word in shown
+    assert "semtb run two-users" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "two-usres"], "Did you mean two-users?"),
+        (["run", "two-users", "--set", "air.snr=3"], "Did you mean snr_db?"),
+        (["run", "two-users", "--set", "air.snr_db=300"], "-30..80"),
+        (["run", "two-users", "--set", "air.snr_db=loud"], "air.snr_db"),
+        (["run", "two-users", "--set", "nonsense"], "key=value"),
+        (["run", "no/such.toml"], "no such scenario file"),
+        (["server", "no/such.toml"], "semtb resolve"),
+        (["report", "no/such/run"], "no such run folder"),
+    ],
+)
+def test_what_the_user_can_put_right_is_one_line(arguments: list[str], says: str, tmp_path: Path):
+    """Status 2, one line on standard error that says what to do, nothing left on disk."""
+    assert says in one_line(semtb(*arguments, cwd=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(tmp_path: Path):
+    done = semtb("--debug", "run", "two-usres", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+def test_a_folder_that_holds_something_is_not_written_over(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("all of it")
+    assert "choose a new one" in one_line(semtb("run", "two-users", "--out", str(tmp_path)))
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("kind", ["air", "edge"])
+def test_a_node_without_its_server_names_the_address(tmp_path: Path, kind: str):
+    """The command line as typed; its own waiting is 3.5 s (a constant), so that it stays below the issue's 5 s."""
+    scenario = open_scenario("two-users", [], None, None)
+    nodes = resolve(scenario)
+    files = write_configs(tmp_path, scenario, nodes)
+    node = next(n for n in nodes if n.kind == kind)
+    line = one_line(semtb(kind, str(files[node.name])))
+    assert line.startswith("PeerUnreachable: ")
+    assert node.config.control in line
+    assert "refused" in line
+
+
+def test_a_taken_control_port_is_one_line(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        if port > 65000:
+            pytest.skip("the system gave a port above 65000")
+        scenario = open_scenario("two-users", [f"net.port_base={port}"], None, None)
+        files = write_configs(tmp_path, scenario, resolve(scenario))
+        line = one_line(semtb("server", str(files["server"]), "--out", str(tmp_path / "run")))
+        assert line.startswith(f"AddressInUse: tcp://127.0.0.1:{port}")
+
+
+def test_resolve_writes_what_its_commands_name(tmp_path: Path):
+    done = semtb("resolve", "two-users", "--out", str(tmp_path / "x"))
+    assert done.returncode == 0
+    assert sorted(p.name for p in (tmp_path / "x" / "nodes").iterdir()) == [
+        "air.toml",
+        "edge-1.toml",
+        "edge-2.toml",
+        "server.toml",
+    ]
+    assert f"semtb edge {tmp_path}/x/nodes/edge-1.toml" in done.stdout
+
+
+def test_doctor_names_the_command_for_each_missing_part(capsys: pytest.CaptureFixture[str]):
+    findings = [
+        Finding("libiio", "Pluto radios", "", "apt-get install libiio0"),
+        Finding("torch", "training", "2.4", "x"),
+    ]
+    doctor.doctor(look=lambda: findings)
+    shown = capsys.readouterr().out
+    assert "libiio (Pluto radios): apt-get install libiio0" in shown
+    assert "torch (training)" not in shown
+
+
+def test_doctor_looks_at_every_part_that_the_project_can_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Each part with an install command; a data folder that is named, and empty, is missing."""
+    monkeypatch.setenv("SEMTB_DATA", str(tmp_path))
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "kodak").mkdir()
+    (tmp_path / "kodak" / "kodim01.png").write_bytes(b"x")
+    monkeypatch.setattr(doctor, "ask", lambda command, limit_s=0.0: "")
+    findings = {finding.part: finding for finding in doctor.examine()}
+    for part in ("libiio", "pylibiio", "pyadi-iio", "torch", "ONNX Runtime", "GNU Radio", "numba"):
+        assert findings[part].install
+    assert "CPU" in findings["ONNX Runtime"].found
+    assert findings["GNU Radio"].found == ""
+    sets = doctor.data_sets()
+    assert sets[0].found.startswith("kodak in")
+    assert "cifar10" in sets[1].install
+    assert sets[1].found == ""
+
+
+def test_doctor_ends_well_whatever_it_finds():
+    assert semtb("doctor").returncode == 0
+
+
+def test_asking_a_program_that_hangs_ends(tmp_path: Path):
+    began = time.monotonic()
+    assert doctor.ask([sys.executable, "-c", "import time; time.sleep(60)"], limit_s=0.2) == ""
+    assert time.monotonic() - began < 50  # the sleep would be 60

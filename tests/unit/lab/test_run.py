@@ -1,0 +1,102 @@
+"""What `semtb run` does around its processes: the folder, its tidying, its mark, and what children say."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+
+from testbed.errors import DataError
+from testbed.lab.resolve import open_scenario
+from testbed.lab.run import Watch, make_folder, mark_incomplete, tidy
+from testbed.lab.stopping import SIGNALS, StopRequest
+from testbed.record.folder import RunFolder
+from testbed.record.schema import read_result
+
+
+def test_what_killed_processes_left_half_written_is_removed(tmp_path: Path):
+    """Files written aside are gone; the log ends with its last whole line; everything else is untouched."""
+    (tmp_path / "received").mkdir()
+    (tmp_path / "received" / "frame-00001.npz.tmp").write_bytes(b"half")
+    (tmp_path / "received" / "frame-00000.npz").write_bytes(b"whole")
+    (tmp_path / "metrics.jsonl").write_text('{"frame":0}\n{"frame":1}\n{"fra')
+    tidy(RunFolder(tmp_path))
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["frame-00000.npz", "metrics.jsonl"]
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"frame":0}\n{"frame":1}\n'
+
+
+@pytest.mark.parametrize("text", ["", '{"frame":0}\n', "half a line"])
+def test_tidying_keeps_whole_logs(tmp_path: Path, text: str):
+    (tmp_path / "metrics.jsonl").write_text(text)
+    tidy(RunFolder(tmp_path))
+    assert (tmp_path / "metrics.jsonl").read_text() == (text if text.endswith("\n") else "")
+
+
+def test_an_incomplete_run_says_so_and_why(tmp_path: Path):
+    mark_incomplete(RunFolder(tmp_path), open_scenario("two-users", [], 7, None), "air was ended by SIGKILL", 1.5)
+    result = read_result(RunFolder(tmp_path))
+    assert (result.complete, result.reason, result.seed) == (False, "air was ended by SIGKILL", 7)
+    assert result.timing.wall_time_s == 1.5
+
+
+def test_out_is_the_run_folder_itself_and_must_be_new(tmp_path: Path):
+    new = tmp_path / "a" / "b"
+    assert make_folder(new, "x").path == new
+    assert make_folder(new, "x").path == new  # empty: still new
+    (new / "result.json").write_text("{}")
+    with pytest.raises(DataError, match="choose a new one"):
+        make_folder(new, "x")
+    with pytest.raises(DataError, match="--out"):
+        make_folder(new / "result.json", "x")
+    with pytest.raises(DataError, match="--out"):
+        make_folder(new / "result.json" / "below", "x")
+
+
+def test_without_out_each_run_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    names = {make_folder(None, "two-users").path.name for _ in range(3)}
+    assert len(names) == 3
+    assert all(name.count("-two-users-") == 1 for name in names)
+
+
+def test_children_may_say_anything():
+    """Known lines move the bar; all else is passed over."""
+    with Progress(disable=True) as bar:
+        watch = Watch(bar)
+        for line in ("", " ", "progress", "progress 1 2", "progress x y z", "progress -1 2 3", "nonsense \x00"):
+            watch.on_line("server", line)
+        assert not watch.bound
+        watch.on_line("server", "bound tcp://127.0.0.1:47000")
+        watch.on_line("server", "progress 500 1000 3")
+        assert watch.bound
+        assert (bar.tasks[0].completed, bar.tasks[0].total) == (500, 1000)
+
+
+@pytest.fixture
+def stop():
+    kept = {number: signal.getsignal(number) for number in SIGNALS}
+    yield StopRequest()
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def test_only_the_first_request_to_stop_counts(stop: StopRequest):
+    assert not stop()
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop()
+    assert (stop.reason, stop.exit_status) == ("SIGTERM", 143)
+
+
+def test_work_that_cannot_look_is_interrupted(stop: StopRequest):
+    """While measuring and drawing; before and after it, a signal is only noted."""
+    with pytest.raises(KeyboardInterrupt), stop.interrupting():
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.sigtimedwait([], 5)  # never reached to its end
+    assert (stop.reason, stop.exit_status) == ("Ctrl-C", 130)
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), stop.interrupting():
+        pytest.fail("what was asked before has to count")

@@ -145,6 +145,12 @@ class Scenario(Strict, frozen=True):
             check(values is None or len(values) == slots, f"air.{key}", values, f"one value for each of {slots} users")
 
 
+def picture_share(scenario: Scenario, edge: EdgePart) -> tuple[int, int]:
+    """(index, of): edges that name the same folder are dealt its pictures in turn."""
+    sharing = [e.name for e in scenario.edges if e.images == edge.images]
+    return sharing.index(edge.name), len(sharing)
+
+
 class AirPort(Strict, frozen=True):
     """One radio that the air serves: where the air asks it for samples, and where it may ask the air."""
 

@@ -244,6 +244,19 @@ def train_deepjscc(
     codec_commands.train_deepjscc(work, out, pictures, epochs, threads)
 
 
+@app.command(epilog="Example:  semtb plot docs/results/*.json --out psnr.svg")
+def plot(
+    files: Annotated[list[Path], typer.Argument(help="Result files, ours or quoted.")],
+    out: Annotated[Path, typer.Option(help="The SVG to write.")],
+) -> None:
+    """Draw PSNR against SNR from result files."""
+    from testbed.files import write_aside
+    from testbed.record.curves import psnr_against_snr, read_curve
+
+    write_aside(out, psnr_against_snr([read_curve(path) for path in files]).encode())
+    typer.echo(f"written: {out}")
+
+
 class NodeProcess:
     """Surroundings of a node: one thread for numerics, a log on standard error, and an end that is sure."""
 

@@ -13,7 +13,7 @@ from server.pipeline import ReceivedFrame
 from server.recording import frame_from_arrays
 from testbed.codec.base import Codec
 from testbed.codec.onnx import open_codec
-from testbed.config import Scenario, load_scenario
+from testbed.config import Scenario, load_scenario, picture_share
 from testbed.data.pictures import Picture, load_pictures
 from testbed.errors import SemtbError
 from testbed.lab.measure import Measured, Sent, encode_sent, measure
@@ -87,7 +87,7 @@ def sent_by(
         pictures = [Picture(name, folder.read_png(file)) for name, file in zip(names, files, strict=False)]
     else:
         try:
-            pictures = load_pictures(edge.images, (index, len(scenario.edges)), scenario.max_pixels)
+            pictures = load_pictures(edge.images, picture_share(scenario, edge), scenario.max_pixels)
         except SemtbError as error:
             log.warning("%s: what it sent is not known: %s", edge.name, error)
             pictures = []

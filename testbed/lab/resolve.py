@@ -21,6 +21,7 @@ from testbed.config import (
     ServerConfig,
     dump,
     load_scenario,
+    picture_share,
 )
 from testbed.errors import AddressInUse, ScenarioError
 from testbed.files import write_aside
@@ -143,7 +144,6 @@ def resolve(scenario: Scenario) -> list[Node]:
 
 def edge_config(scenario: Scenario, edge: EdgePart, control: str, radio: str) -> EdgeConfig:
     """What one edge is told. Edges that read one folder share its pictures."""
-    sharing = [e.name for e in scenario.edges if e.images == edge.images]
     return EdgeConfig(
         seed=scenario.seed,
         control=control,
@@ -151,7 +151,7 @@ def edge_config(scenario: Scenario, edge: EdgePart, control: str, radio: str) ->
         edge=edge,
         radio=radio,
         codec=scenario.codec.name,
-        share=(sharing.index(edge.name), len(sharing)),
+        share=picture_share(scenario, edge),
         max_pixels=scenario.max_pixels,
     )
 

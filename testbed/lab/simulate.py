@@ -13,7 +13,7 @@ from server.pipeline import Receiver
 from testbed.air.medium import Medium
 from testbed.codec.base import Codec
 from testbed.codec.onnx import open_codec
-from testbed.config import Scenario
+from testbed.config import Scenario, picture_share
 from testbed.data.pictures import Picture, load_pictures
 from testbed.lab.measure import Measured, Sent, encode_sent, measure
 
@@ -64,8 +64,8 @@ def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
     known = OncePerPicture(codec or open_codec(scenario.codec.name))
     sent: list[Sent] = []
     streams: dict[int, np.ndarray] = {}
-    for index, edge in enumerate(scenario.edges):
-        pictures: list[Picture] = load_pictures(edge.images, (index, len(scenario.edges)), scenario.max_pixels)
+    for edge in scenario.edges:
+        pictures: list[Picture] = load_pictures(edge.images, picture_share(scenario, edge), scenario.max_pixels)
         transmitter = Transmitter(scenario.waveform, edge.user, known)
         streams[edge.user] = np.concatenate([piece[0] for piece in transmitter.stream(pictures)])
         sent.append(encode_sent(edge.name, edge.user, pictures, known))

@@ -102,7 +102,7 @@ def test_psnr_rises_with_snr(codec):
 
 @pytest.mark.needs_data
 def test_the_card_tells_what_the_files_do(codec):
-    """The card's curve against a measurement on 1,000 pictures: within their own interval plus 0.15 dB of sampling."""
+    """The card's curve against a measurement on 1,000 pictures: within their interval plus 0.15 dB of sampling."""
     (curve,) = codec.card.curves
     planes = cifar10.load_test()[::10]
     for snr, said in zip(curve.snr_db, curve.psnr_of_mean_mse_db, strict=True):

@@ -110,7 +110,7 @@ def test_a_picture_in_any_order_of_frames_is_put_together(rng):
 
 
 def test_a_lost_frame_is_erased_all_over_the_picture(rng):
-    """The second of its frames missing: that share of pixels is erased, spread by the interleaver, the rest is exact."""
+    """The second of its frames missing: that share of pixels is erased, spread over the picture, the rest is exact."""
     picture = Picture("a", grey_picture(rng, 60, 60))
     assembler = PictureAssembler(PixelCodec())
     frames = list(frames_of(PixelCodec(), [picture]))

@@ -70,7 +70,7 @@ def test_the_shipped_scenario_tells_all_there_is_to_know(start_run: Callable[...
     assert f"report: {folder}/report.html" in run.output
     result = json.loads((folder / "result.json").read_text())
     assert result["complete"] is True
-    assert result["seed"] == 1
+    assert result["seed"] == open_scenario("two-users", [], None, None).seed
     assert set(result["versions"]) >= {"python", "numpy", "onnxruntime", "semcom-testbed"}
     assert result["timing"]["air_time_s"] > 0
     assert set(result["timing"]["stages"]) >= {"encode", "sync", "estimate", "detect", "decode"}

@@ -1,0 +1,1 @@
+"""Training of the network behind the estimator ``dnn``. Only this folder of the server imports torch."""

@@ -1,0 +1,251 @@
+"""What came of a federated run: accuracy by round, epsilon by round from the ledgers of the edges, and peers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from testbed.codec.classifier import Classifier, read_installed
+from testbed.data.digits import TEST, VALIDATION, Split
+from testbed.errors import CodecError
+from testbed.lab.federate_figure import draw
+from testbed.privacy.accounting import DELTA, NEIGHBOURING, epsilon_spent
+from testbed.privacy.ledger import read_entries
+from testbed.record import provenance
+from testbed.record.folder import METRICS_LOG, RESULT, RunFolder
+
+if TYPE_CHECKING:
+    from testbed.lab.federate import Options, Plan
+
+CONVENTIONS = {
+    "accuracy": f"share of {TEST} test pictures named right, each sent over every client's link with noise of its own",
+    "snr": "Es/N0 per complex channel use, unit-power symbols, mean gain one",
+    "epsilon": "composed by dp-accounting (PLD) over every release on an edge's ledger; the largest of all edges. "
+    "Each record lies with one edge. null: no noise was added, nothing is promised",
+    "delta": f"{DELTA:g}",
+    "trusted": "each edge trusts itself alone: noise is added before anything leaves it, the server sees every upload",
+    "hyperparameters": f"chosen on {VALIDATION} validation pictures, never on the test pictures",
+    "not_private": "fedavg, mean_logits, best_client and pooled are computed by the evaluator without any noise",
+}
+
+
+class Round(msgspec.Struct):
+    """One round."""
+
+    round: int
+    accuracy: float
+    validation_accuracy: float
+    epsilon: float | None
+    uploads: int
+    refused: int
+
+
+class Comparison(msgspec.Struct):
+    """One thing that it is compared with."""
+
+    accuracy: float
+    validation_accuracy: float
+    note: str = ""
+
+
+class FederatedResult(msgspec.Struct, kw_only=True):
+    """result.json."""
+
+    name: str
+    task: str
+    complete: bool
+    reason: str = ""
+    accuracy: float | None = None  # after the last round, on the test part
+    epsilon: float | None = None
+    epsilon_allowed: float | None = None
+    delta: float = DELTA
+    neighbouring: str = NEIGHBOURING
+    noise: str = ""
+    noise_multiplier: float | None = None
+    strategy: str = ""
+    seed: int = 0
+    rounds: list[Round] = []
+    comparisons: dict[str, Comparison] = {}
+    fedavg_by_round: dict[int, float] = {}
+    conventions: dict[str, str] = msgspec.field(default_factory=CONVENTIONS.copy)
+    command: str = ""
+    commit: str = ""
+    machine: str = ""
+    versions: dict[str, str] = {}
+    wall_time_s: float | None = None
+
+
+def measure(
+    options: Options, told: Plan, parts: Split, folder: RunFolder, began: float, on: Callable[[str], None]
+) -> FederatedResult:
+    """Judge every round's pair and what it is compared with; write result.json and the figure."""
+    from testbed.lab import baselines
+
+    baselines.one_thread()
+    judge = baselines.Judge(parts.test, parts.validation, [e.link for e in told.edges], options.seed)
+    folders = [Path(e.state) for e in told.edges]
+    rounds = judged_rounds(told, folder, judge.score)
+    check_installed(folders, folder, options.rounds)
+    on("FedAvg on the same split")
+    links = [e.link for e in told.edges]
+    averaged = baselines.fedavg(
+        parts.clients,
+        links,
+        options.symbols,
+        options.seed,
+        judge,
+        lambda done, of: on(f"FedAvg on the same split, round {done} of {of}"),
+    )
+    on("clients alone, the mean of their logits, all records in one place")
+    name, alone = baselines.best_alone(folders, options.symbols, judge)
+    mean = baselines.mean_logits(folders, links, parts.public, options.symbols, options.seed, judge)
+    pooled = baselines.pooled(parts.clients, options.symbols, options.seed, judge)
+    last, early = max(averaged), nearest(averaged, options.rounds)
+    result = FederatedResult(
+        name=f"federate-digits-{options.strategy}",
+        task="UCI digits",
+        complete=True,
+        accuracy=rounds[-1].accuracy,
+        epsilon=rounds[-1].epsilon,
+        epsilon_allowed=finite(options.epsilon),
+        noise=noise_words(options),
+        noise_multiplier=told.edges[0].privacy.noise_multiplier,
+        strategy=options.strategy,
+        seed=options.seed,
+        rounds=rounds,
+        comparisons={
+            "fedavg": compared(averaged[last], f"{last} rounds"),
+            "fedavg_early": compared(averaged[early], f"{early} rounds"),
+            "best_client": compared(alone, f"{name}, by validation accuracy"),
+            "mean_logits": compared(mean, "plain mean of the edges' logits, distilled"),
+            "pooled": compared(pooled, "all private records in one place"),
+        },
+        fedavg_by_round={number: score.test for number, score in averaged.items()},
+        command=provenance.command(),
+        commit=provenance.git_commit(),
+        machine=provenance.machine(),
+        versions=provenance.versions(),
+        wall_time_s=time.monotonic() - began,
+    )
+    folder.write_json(RESULT, result)
+    draw(folder, result)
+    return result
+
+
+def judged_rounds(told: Plan, folder: RunFolder, score: Callable[[Classifier], object]) -> list[Round]:
+    """Every round's pair, judged, with what the edges' ledgers say was spent until then."""
+    from server.federation.rounds import pair_name
+
+    said = {line["round"]: line for line in folder.read_lines(METRICS_LOG) if line.get("event") == "round"}
+    ledgers = [read_entries(Path(edge.privacy.ledger)) for edge in told.edges]
+    ends = [round_ends(told, said, edge.name, len(ledger)) for edge, ledger in zip(told.edges, ledgers, strict=True)]
+    rounds = []
+    for number in range(told.server.rounds + 1):
+        pair = Classifier(*(folder.read_bytes(pair_name(number, half)) for half in ("encoder", "decoder")))
+        judged = score(pair)
+        multipliers = {
+            tuple(entry.noise_multiplier for entry in ledger[: end[number]])
+            for ledger, end in zip(ledgers, ends, strict=True)
+        }
+        line = said.get(number, {"uploads": 0, "refused": {}})
+        rounds.append(
+            Round(
+                round=number,
+                accuracy=judged.test,  # type: ignore[attr-defined]
+                validation_accuracy=judged.validation,  # type: ignore[attr-defined]
+                epsilon=finite(max(epsilon_spent(m) for m in multipliers)),
+                uploads=line["uploads"],
+                refused=len(line["refused"]),
+            )
+        )
+    return rounds
+
+
+def round_ends(told: Plan, said: dict[int, dict], name: str, entries: int) -> list[int]:
+    """How many entries an edge's ledger had after each round. What stood there before the run counts from the start."""
+    made = [0]
+    for number in range(1, told.server.rounds + 1):
+        made.append(made[-1] + (name not in said[number]["refused"]))
+    return [entries - made[-1] + count for count in made]
+
+
+def check_installed(folders: list[Path], folder: RunFolder, last: int) -> None:
+    """Every edge must have the last pair installed, whole."""
+    from server.federation.rounds import pair_name
+
+    wanted = Classifier(*(folder.read_bytes(pair_name(last, half)) for half in ("encoder", "decoder"))).digest
+    for own in folders:
+        told, pair = read_installed(own)
+        if pair.digest != wanted:
+            raise CodecError(f"{own.name} has installed {told.sha256[:8]} of round {told.round}, not {wanted[:8]}")
+
+
+def compared(score: object, note: str) -> Comparison:
+    """One row."""
+    return Comparison(score.test, score.validation, note)  # type: ignore[attr-defined]
+
+
+def nearest(scores: dict, wanted: int) -> int:
+    """The round with a score that is nearest to the one wanted."""
+    return min(scores, key=lambda number: abs(number - wanted))
+
+
+def finite(value: float) -> float | None:
+    """None for what is unbounded."""
+    return None if math.isinf(value) else value
+
+
+def noise_words(options: Options) -> str:
+    """Where the edges' noise came from."""
+    if math.isinf(options.epsilon):
+        return "none"
+    if options.noise_seed is None:
+        return "operating system's entropy"
+    return f"seeded ({options.noise_seed}): repeatable, and no privacy against whoever knows the seed"
+
+
+def mark_cut_off(folder: RunFolder, options: Options, reason: str) -> None:
+    """A result.json that says why there is none."""
+    result = FederatedResult(
+        name=f"federate-digits-{options.strategy}",
+        task="UCI digits",
+        complete=False,
+        reason=reason,
+        strategy=options.strategy,
+        seed=options.seed,
+        command=provenance.command(),
+    )
+    folder.write_json(RESULT, result)
+
+
+def show(result: FederatedResult, console: Console) -> None:
+    """Tables at the end of a run."""
+    table = Table(title=f"{result.name}, seed {result.seed}")
+    for column in ("round", "accuracy", "epsilon spent", "uploads", "refused"):
+        table.add_column(column, justify="right")
+    for r in result.rounds:
+        spent = "no bound" if r.epsilon is None else f"{r.epsilon:.2f}"
+        table.add_row(str(r.round), f"{100 * r.accuracy:.1f} %", spent, str(r.uploads), str(r.refused))
+    console.print(table)
+    beside = Table(title="on the same split, not private")
+    beside.add_column("compared with")
+    beside.add_column("accuracy", justify="right")
+    beside.add_column("note")
+    for name, row in result.comparisons.items():
+        beside.add_row(name.replace("_", " "), f"{100 * row.accuracy:.1f} %", row.note)
+    console.print(beside)
+    if result.epsilon is None:
+        console.print("No noise was added: nothing is promised to anybody.", soft_wrap=True)
+    else:
+        console.print(
+            f"epsilon {result.epsilon:.2f} at delta {result.delta:g}, composed over all releases; "
+            f"neighbouring: {result.neighbouring}; noise: {result.noise}",
+            soft_wrap=True,
+        )

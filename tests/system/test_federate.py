@@ -1,0 +1,118 @@
+"""`semtb federate digits`, whole: a server and ten edges as processes, with and without privacy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+pytest.importorskip("torch", reason="pip install 'semcom-testbed[train]'")
+pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
+
+from testbed.codec.classifier import read_installed
+from testbed.data.digits import split
+from testbed.files import ASIDE
+from testbed.privacy.accounting import epsilon_spent
+from testbed.privacy.ledger import read_entries
+
+pytestmark = pytest.mark.timeout(240)
+LIMIT_S = 220.0  # only ends a broken test
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "testbed.lab.cli", "federate", "digits", "--out", str(folder), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def run(folder: Path, *arguments: str) -> dict:
+    process = start(folder, *arguments)
+    try:
+        _, errors = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    return json.loads((folder / "result.json").read_text())
+
+
+def beaten(result: dict) -> dict[str, float]:
+    return {name: result["comparisons"][name]["accuracy"] for name in ("fedavg", "best_client", "mean_logits")}
+
+
+def test_without_noise_nine_of_ten_digits_are_right(tmp_path: Path):
+    """Every edge sees two labels or three; FedAvg, the best edge alone and the mean of logits stay behind."""
+    result = run(tmp_path / "run", "--epsilon", "inf", "--rounds", "2")
+    assert result["accuracy"] >= 0.90
+    assert result["accuracy"] > max(beaten(result).values())
+    assert result["epsilon"] is None
+    assert result["rounds"][0]["accuracy"] < 0.25, "before any edge was asked nothing can be known"
+    wanted = (tmp_path / "run" / "rounds" / "02" / "encoder.onnx").read_bytes()
+    for number in range(1, 11):
+        told, pair = read_installed(tmp_path / "run" / "edges" / f"edge-{number}")
+        assert (told.round, pair.encoder) == (2, wanted)
+
+
+def test_with_epsilon_4_composed_85_percent_are_right_and_more_is_refused(tmp_path: Path):
+    """The server asks a third time; every edge refuses by its own ledger, and what was released is used again.
+
+    Epsilon in the result is what the accountant says of the ledgers. No file of a node holds the public labels.
+    """
+    folder = tmp_path / "run"
+    result = run(folder, "--epsilon", "4", "--rounds", "3", "--releases", "2", "--noise-seed", "1")
+    assert result["accuracy"] >= 0.85
+    assert result["accuracy"] > max(beaten(result).values())
+    assert (result["delta"], result["neighbouring"]) == (1e-5, "add or remove one record of one client")
+    assert "no privacy against whoever knows the seed" in result["noise"]
+    spent = []
+    for number in range(1, 11):
+        entries = read_entries(folder / "edges" / f"edge-{number}" / "ledger.jsonl")
+        assert len(entries) == 2
+        spent.append(epsilon_spent([entry.noise_multiplier for entry in entries]))
+    assert result["epsilon"] == pytest.approx(max(spent))
+    assert 3.9 < result["epsilon"] <= 4.0
+    assert [r["refused"] for r in result["rounds"]] == [0, 0, 0, 10]
+    assert result["rounds"][3]["epsilon"] == result["rounds"][2]["epsilon"]
+    public = split(1).public.pictures
+    for archive in folder.rglob("*.npz"):
+        with np.load(archive) as arrays:
+            if "labels" in arrays.files:
+                owned = {picture.tobytes() for picture in arrays["pictures"]}
+                assert not owned & {picture.tobytes() for picture in public}, archive
+    assert (folder / "figures" / "rounds.svg").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("by", ["Ctrl-C", "death of an edge"])
+def test_an_end_before_time_leaves_nothing_behind(by: str, tmp_path: Path):
+    """No process and no half-written file is left, and the result says that it is none."""
+    folder = tmp_path / "run"
+    process = start(folder, "--epsilon", "inf")
+    children: list[psutil.Process] = []
+    try:
+        end = time.monotonic() + LIMIT_S
+        while len(children) < 11:
+            assert process.poll() is None and time.monotonic() < end, "the nodes did not start"
+            children = psutil.Process(process.pid).children(recursive=True)
+            time.sleep(0.05)
+        if by == "Ctrl-C":
+            process.send_signal(signal.SIGINT)
+        else:
+            edge = next(c for c in children if any(part.endswith("edge-3.toml") for part in c.cmdline()))
+            edge.kill()
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == (130 if by == "Ctrl-C" else 1)
+        assert ("Ctrl-C" if by == "Ctrl-C" else "edge-3") in errors
+        assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+        assert not list(folder.rglob(f"*{ASIDE}"))
+        assert json.loads((folder / "result.json").read_text())["complete"] is False
+    finally:
+        process.kill()
+        for left in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()

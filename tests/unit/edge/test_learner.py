@@ -1,0 +1,181 @@
+"""An edge in a federated run, message by message, without sockets: what it gives, what it refuses, what it installs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="pip install 'semcom-testbed[train]'")
+pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
+
+from edge import trainer
+from edge.learner import Learner
+from edge.releases import evidence
+from testbed.codec.card import digest_pair
+from testbed.codec.classifier import Classifier, read_installed
+from testbed.codec.links import Link
+from testbed.codec.train.classifier import export, first_pair, new_pair
+from testbed.config_federation import LearnerConfig, PrivacyPart
+from testbed.control.messages import Ask, Heartbeat, Installed, Pair, PublicSet, Refusal, Upload
+from testbed.data.digits import split
+from testbed.data.partition import Labelled
+from testbed.errors import CodecError, LedgerError, ProtocolError
+from testbed.privacy.accounting import noise_multiplier
+
+PARTS = split(seed=1)
+PUBLIC = PARTS.public.pictures[:40]
+PUBLIC_SET = PublicSet(pixels=64, pictures=PUBLIC.tobytes())
+
+
+def pair_message(number: int, encoder: bytes, decoder: bytes) -> Pair:
+    return Pair(round=number, encoder=encoder, decoder=decoder, sha256=digest_pair(encoder, decoder))
+
+
+FIRST = pair_message(0, *export(first_pair(PUBLIC, 4, 10)))
+SECOND = pair_message(1, *export(new_pair(64, 4, 10, seed=3)))
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LearnerConfig:
+    """An edge whose budget is laid out for two releases."""
+    monkeypatch.setattr(trainer, "OWN_STEPS", 2)
+    PARTS.clients[0].write(tmp_path / "records.npz")
+    return LearnerConfig(
+        role="federation",
+        name="edge-1",
+        seed=7,
+        control="tcp://127.0.0.1:1",
+        records=str(tmp_path / "records.npz"),
+        state=str(tmp_path),
+        link=Link("Rayleigh", 10.0),
+        privacy=PrivacyPart(epsilon=4.0, delta=1e-5, noise_multiplier=1.53, ledger=str(tmp_path / "ledger.jsonl")),
+        symbols=4,
+        classes=10,
+    )
+
+
+def ready(config: LearnerConfig) -> Learner:
+    learner = Learner(config)
+    assert learner.answer(PUBLIC_SET) is None
+    assert learner.answer(FIRST) == Installed(node="edge-1", round=0, sha256=FIRST.sha256)
+    return learner
+
+
+def ask(number: int, pair: Pair = FIRST, strategy: str = "evidence") -> Ask:
+    return Ask(round=number, strategy=strategy, sha256=pair.sha256)
+
+
+def test_a_server_that_asks_for_more_is_refused_by_the_edge(config: LearnerConfig):
+    """Two releases fit the budget; a third, and one by another strategy, and one asked of the restarted edge do not."""
+    assert noise_multiplier(4.0, 2) <= config.privacy.noise_multiplier < noise_multiplier(4.0, 3)
+    learner = ready(config)
+    for number in (1, 2):
+        upload = learner.answer(ask(number))
+        assert isinstance(upload, Upload)
+        assert upload.shape == (40, 10)
+        assert upload.noise_std == pytest.approx(1.53)
+    before = learner.ledger.path.read_bytes()
+    assert isinstance(learner.answer(ask(3)), Refusal)
+    assert isinstance(learner.answer(ask(4, strategy="mean-logits")), Refusal)
+    again = ready(config).answer(ask(1))
+    assert isinstance(again, Refusal)
+    assert "budget is 4" in again.reason
+    assert learner.ledger.path.read_bytes() == before
+    assert learner.ledger.spent() <= 4.0
+
+
+def test_asked_again_for_the_same_round_an_edge_repeats_its_words(config: LearnerConfig):
+    """The bus may deliver a question twice. New noise on the same value would be another release."""
+    learner = ready(config)
+    first = learner.answer(ask(1))
+    assert learner.answer(ask(1)) == first
+    assert len(learner.ledger.entries()) == 1
+
+
+def test_noise_is_fresh_unless_a_seed_is_named(config: LearnerConfig, tmp_path: Path):
+    """With the system's noise two edges alike in all else differ; with a seed they do not."""
+
+    def upload(seed: int | None, number: int) -> bytes:
+        privacy = msgspec.structs.replace(config.privacy, noise_seed=seed, ledger=str(tmp_path / f"{number}.jsonl"))
+        answer = ready(msgspec.structs.replace(config, privacy=privacy)).answer(ask(1))
+        assert isinstance(answer, Upload)
+        return answer.data
+
+    assert upload(None, 1) != upload(None, 2)
+    assert upload(5, 3) == upload(5, 4)
+
+
+def test_what_is_released_is_the_value_and_the_noise_that_is_stated(config: LearnerConfig):
+    """Released less exact: mean zero and the stated deviation, 400 values, 4 sigma."""
+    learner = ready(config)
+    answer = learner.answer(ask(1))
+    assert isinstance(answer, Upload)
+    noisy = np.frombuffer(answer.data, "<f4").reshape(answer.shape)
+    pair = Classifier(FIRST.encoder, FIRST.decoder)
+    exact = evidence(PUBLIC, PARTS.clients[0], pair, config.link, 10, config.seed, 1).value
+    assert np.mean(noisy - exact) == pytest.approx(0.0, abs=4 * 1.53 / 20)
+    assert np.std(noisy - exact) == pytest.approx(1.53, rel=4 / math.sqrt(800))
+
+
+def test_one_record_moves_the_evidence_by_one_and_no_more(config: LearnerConfig):
+    """Each of 80 records left out in turn, the channel's noise and its seed included in what a server may know.
+
+    The distance is one for every record: the bound is kept, and no budget is wasted on one that is never reached.
+    """
+    records, pair = PARTS.clients[0], Classifier(SECOND.encoder, SECOND.decoder)
+
+    def value(of: Labelled) -> np.ndarray:
+        return evidence(PUBLIC, of, pair, config.link, 10, config.seed, 1).value
+
+    whole = value(records)
+    moved = [np.linalg.norm(whole - value(records[np.arange(len(records)) != i])) for i in range(0, 80, 4)]
+    assert moved == pytest.approx([1.0] * len(moved))
+
+
+def test_encoder_and_decoder_change_together(config: LearnerConfig):
+    """A pair whose halves do not belong together is not installed; what was there goes on answering."""
+    learner = ready(config)
+    mixed = msgspec.structs.replace(SECOND, encoder=FIRST.encoder)
+    with pytest.raises(CodecError, match="not installed"):
+        learner.answer(mixed)
+    assert read_installed(Path(config.state))[1].digest == FIRST.sha256
+    assert isinstance(learner.answer(ask(1)), Upload)
+    assert learner.answer(SECOND) == Installed(node="edge-1", round=1, sha256=SECOND.sha256)
+    told, pair = read_installed(Path(config.state))
+    assert (told.round, pair.encoder, pair.decoder) == (1, SECOND.encoder, SECOND.decoder)
+
+
+def test_what_makes_no_sense_is_not_answered(config: LearnerConfig):
+    learner = ready(config)
+    with pytest.raises(CodecError, match="did not come in round 0"):
+        learner.answer(ask(1, SECOND))
+    assert isinstance(learner.answer(ask(1, strategy="records")), Refusal)
+    with pytest.raises(ProtocolError, match="no edge takes"):
+        learner.answer(Heartbeat(node="server"))
+    for pictures in (b"", PUBLIC.tobytes()[:-4], (2 * PUBLIC + 1).tobytes()):
+        with pytest.raises(ProtocolError, match="public set"):
+            learner.answer(PublicSet(pixels=64, pictures=pictures))
+    assert not learner.ledger.entries()
+
+
+def test_an_edge_with_a_damaged_ledger_does_not_begin(config: LearnerConfig):
+    ready(config).answer(ask(1))
+    path = Path(config.privacy.ledger)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(LedgerError, match="nothing is released"):
+        Learner(config)
+
+
+def test_bounded_logits_are_what_their_sensitivity_says(config: LearnerConfig):
+    """By the other strategy: rows at most 10 long, and the noise for 2 x 10 x sqrt(40)."""
+    privacy = msgspec.structs.replace(config.privacy, epsilon=math.inf, noise_multiplier=0.0)
+    learner = ready(msgspec.structs.replace(config, privacy=privacy))
+    answer = learner.answer(ask(1, strategy="mean-logits"))
+    assert isinstance(answer, Upload)
+    rows = np.frombuffer(answer.data, "<f4").reshape(answer.shape)
+    assert np.linalg.norm(rows, axis=1).max() <= 10.0 * (1 + 1e-6)
+    assert learner.ledger.entries()[0].sensitivity == pytest.approx(20 * math.sqrt(40))

@@ -1,0 +1,100 @@
+"""The ledger: nothing above the budget, nothing half written, nothing altered unnoticed."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from testbed.errors import BudgetSpent, LedgerError
+from testbed.files import ASIDE
+from testbed.privacy.ledger import Budget, Ledger, read_entries
+
+
+def by_hand(multipliers: Sequence[float], delta: float) -> float:
+    """An easy composition in place of the accountant: the ledger's own work is what is tested here."""
+    return math.inf if 0.0 in multipliers else sum(1 / z for z in multipliers)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "own" / "ledger.jsonl", Budget(epsilon=1.0, delta=1e-5), by_hand)
+
+
+def charge(ledger: Ledger, z: float = 3.0) -> None:
+    ledger.charge("evidence", z, 1.0, 4000)
+
+
+def test_what_would_overspend_is_refused_and_not_written(ledger: Ledger):
+    for _ in range(3):
+        charge(ledger)
+    before = ledger.path.read_bytes()
+    assert ledger.spent() == pytest.approx(1.0)
+    for z in (3.0, 1e6, 0.0):
+        with pytest.raises(BudgetSpent, match="budget is 1"):
+            charge(ledger, z)
+    assert ledger.path.read_bytes() == before
+
+
+def test_entries_say_what_was_composed_until_then(ledger: Ledger):
+    charge(ledger, 4.0)
+    charge(ledger, 2.0)
+    first, second = ledger.entries()
+    assert (first.epsilon, second.epsilon) == (pytest.approx(0.25), pytest.approx(0.75))
+    assert first.neighbouring == "add or remove one record of one client"
+
+
+def test_it_counts_over_processes_and_restarts(ledger: Ledger):
+    """A second ledger on the same file, and one opened anew, know what the first has spent."""
+    other = Ledger(ledger.path, ledger.budget, by_hand)
+    charge(ledger)
+    charge(other)
+    charge(ledger)
+    with pytest.raises(BudgetSpent):
+        charge(Ledger(ledger.path, ledger.budget, by_hand))
+
+
+@pytest.mark.parametrize("broken", ["replace", "fsync"])
+def test_a_failed_write_leaves_the_old_ledger_whole(ledger: Ledger, broken: str, monkeypatch: pytest.MonkeyPatch):
+    """The disk fills up, or the process dies before the rename: nothing is charged, and the caller must not release."""
+    charge(ledger)
+    before = ledger.path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, broken, fail)
+        with pytest.raises(LedgerError, match="nothing is released"):
+            charge(ledger)
+    assert ledger.path.read_bytes() == before
+    assert not list(ledger.path.parent.glob(f"*{ASIDE}"))
+    charge(ledger)
+
+
+@pytest.mark.parametrize("damage", ["removed", "changed", "cut", "not text"])
+def test_a_damaged_ledger_allows_nothing(ledger: Ledger, damage: str):
+    for _ in range(3):
+        charge(ledger)
+    lines = ledger.path.read_bytes().splitlines(keepends=True)
+    content = {
+        "removed": b"".join([lines[0], lines[2]]),
+        "changed": b"".join(lines).replace(b'"noise_multiplier":3.0', b'"noise_multiplier":9.0', 1),
+        "cut": b"".join(lines)[:-1],
+        "not text": b"\xff\xfe" + b"".join(lines),
+    }[damage]
+    ledger.path.write_bytes(content)
+    with pytest.raises(LedgerError, match="nothing is released"):
+        charge(ledger, 1e6)
+    with pytest.raises(LedgerError):
+        Ledger(ledger.path, ledger.budget, by_hand)
+
+
+def test_a_release_without_noise_needs_a_budget_without_bound(tmp_path: Path):
+    free = Ledger(tmp_path / "ledger.jsonl", Budget(epsilon=math.inf, delta=1e-5), by_hand)
+    free.charge("evidence", 0.0, 1.0, 1)
+    assert read_entries(free.path)[0].epsilon is None
+    assert free.spent() == math.inf

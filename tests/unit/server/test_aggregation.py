@@ -1,0 +1,106 @@
+"""From noisy evidence to labels of public samples, on clusters whose labels are known to the test alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from server.federation.aggregation import AGGREGATIONS, Evidence, Released, denoised, records_per_sample
+from testbed.codec.evidence import Landmarks
+from testbed.errors import ShapeError
+
+CLASSES, PUBLIC, PRIVATE = 5, 200, 600
+
+
+class World:
+    """Symbols of well separated classes: public samples, and the exact evidence of private records of three clients."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        centres = 2.0 * (rng.standard_normal((CLASSES, 6, 2)) @ np.array([1, 1j]))
+
+        def draw(labels: np.ndarray) -> np.ndarray:
+            noise = rng.standard_normal((len(labels), 6, 2)) @ np.array([1, 1j])
+            return (centres[labels] + 0.4 * noise).astype(np.complex64)
+
+        self.labels = rng.integers(0, CLASSES, PUBLIC)
+        marks = Landmarks(draw(self.labels))
+        self.own = marks.own()
+        private = np.sort(rng.integers(0, CLASSES, PRIVATE))
+        rows = marks.describe(draw(private))
+        self.uploads = [
+            Released(f"edge-{k}", (part.T @ np.eye(CLASSES)[of]).astype(np.float32), 0.0)
+            for k, (part, of) in enumerate(zip(np.array_split(rows, 3), np.array_split(private, 3), strict=True))
+        ]
+
+    def right(self, probabilities: np.ndarray) -> float:
+        return float(np.mean(probabilities.argmax(axis=1) == self.labels))
+
+
+@pytest.fixture
+def world(rng: np.random.Generator) -> World:
+    return World(rng)
+
+
+def noisy(uploads: list[Released], std: float, rng: np.random.Generator) -> list[Released]:
+    return [
+        Released(u.node, (u.value + std * rng.standard_normal(u.value.shape)).astype(np.float32), std) for u in uploads
+    ]
+
+
+def test_labels_of_public_samples_follow_from_evidence_of_clients_that_see_few_classes(world: World):
+    found = Evidence(world.own, CLASSES)
+    found.add(world.uploads)
+    assert world.right(found.probabilities()) > 0.97
+    assert found.probabilities().sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_noise_is_filtered_out(world: World, rng: np.random.Generator):
+    """At a noise at which the evidence read off directly is wrong for a third, nine tenths come out right."""
+    uploads = noisy(world.uploads, 10.0, rng)
+    found = Evidence(world.own, CLASSES)
+    found.add(uploads)
+    direct = np.sum([u.value for u in uploads], axis=0)
+    assert world.right(found.probabilities()) > 0.9
+    assert world.right(direct) < 0.67
+
+
+def test_the_number_of_records_is_found_in_the_energy_above_the_noise(world: World, rng: np.random.Generator):
+    """To a third, with and without noise: it sets a scale, and nobody told it."""
+    _, s, vt = np.linalg.svd(world.own)
+    label_variance = (1 - 1 / CLASSES) / CLASSES
+    q = s**2 / np.sum(s**2) * PUBLIC * label_variance
+    for std in (0.0, 2.0):
+        total = np.sum([u.value for u in noisy(world.uploads, std, rng)], axis=0, dtype=np.float64)
+        assert records_per_sample(vt @ total, 3 * std**2, s, q) == pytest.approx(PRIVATE / PUBLIC, rel=0.34)
+
+
+def test_releases_of_later_rounds_average_the_noise_of_an_edge(world: World, rng: np.random.Generator):
+    """Nine rounds at three times the noise are worth one; an edge that refuses from then on keeps its weight."""
+    once, often = Evidence(world.own, CLASSES), Evidence(world.own, CLASSES)
+    once.add(world.uploads)
+    for number in range(9):
+        uploads = noisy(world.uploads, 1.0, rng)
+        often.add(uploads if number < 4 else uploads[1:])
+    assert np.abs(once.probabilities() - often.probabilities()).mean() < 0.05
+
+
+@pytest.mark.parametrize("strategy", sorted(AGGREGATIONS))
+def test_a_round_in_which_all_refuse_changes_nothing(world: World, strategy: str):
+    found = AGGREGATIONS[strategy](world.own, CLASSES)
+    assert found.probabilities() == pytest.approx(1 / CLASSES)
+    found.add(world.uploads)
+    before = found.probabilities()
+    found.add([])
+    assert np.array_equal(found.probabilities(), before)
+
+
+def test_noise_without_any_record_behind_it_says_little(world: World, rng: np.random.Generator):
+    """The estimate of labels keeps less than a third of the energy that labels have."""
+    noise = 7.0 * rng.standard_normal((PUBLIC, CLASSES))
+    label_variance = (1 - 1 / CLASSES) / CLASSES
+    assert np.mean(denoised(world.own, noise, 49.0) ** 2) < label_variance / 3
+
+
+def test_shapes_that_do_not_fit_are_refused(world: World):
+    with pytest.raises(ShapeError, match="own is"):
+        denoised(world.own[:, :-1], world.uploads[0].value, 0.0)

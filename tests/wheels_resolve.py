@@ -1,4 +1,7 @@
-"""Wheels for Python 3.10 exist for all that the package needs, on x86-64 and aarch64 (JetPack 6); for `make lint`."""
+"""Wheels for Python 3.10 exist for the package, and for what a deployed edge needs of it, on x86-64 and aarch64.
+
+JetPack 6 is the second. For `make lint`; nothing is installed.
+"""
 
 from __future__ import annotations
 
@@ -6,44 +9,48 @@ import subprocess
 import sys
 from pathlib import Path
 
+from testbed.lab.bundle import edge_requirements
+from testbed.lab.wheelhouse import applying, platforms
+
 try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-GLIBC = range(17, 36)  # JetPack 6 is Ubuntu 22.04: glibc 2.35
+GLIBC = "2.35"  # JetPack 6 is Ubuntu 22.04
+PYTHON = "3.10"
+NEVER = ("torch", "matplotlib", "scikit-learn", "scikit-image", "jinja2")  # on a board
 
 
-def resolve(machine: str, requirements: list[str]) -> int:
+def resolve(machine: str, requirements: list[str], who: str) -> int:
     """Ask pip for a set of wheels that satisfies all requirements there, without installing any."""
-    platforms = [f"manylinux_2_{minor}_{machine}" for minor in reversed(GLIBC)] + [f"manylinux2014_{machine}"]
-    # pip evaluates markers for the interpreter that runs it, so those of 3.10 are applied here.
-    plain = [r.partition(";")[0].strip() for r in requirements]
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--dry-run",
-        "--quiet",
-        "--ignore-installed",
-        "--target",
-        "build/none",
-    ]
-    command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", "3.10"]
-    for platform in platforms:
+    environment = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.12", "platform_machine": machine}
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed"]
+    command += ["--target", "build/none", "--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
+    for platform in platforms(machine, GLIBC):
         command += ["--platform", platform]
-    done = subprocess.run([*command, *plain], capture_output=True, text=True, check=False)
+    # pip evaluates markers for the interpreter that runs it, so those of 3.10 are applied here.
+    command += applying(requirements, environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stderr.strip(), file=sys.stderr)
-    print(f"wheels for Python 3.10 on {machine}: {'resolved' if done.returncode == 0 else 'NOT resolved'}")
+    said = "resolved" if done.returncode == 0 else "NOT resolved"
+    print(f"wheels for Python {PYTHON} on {machine}, {who} ({len(requirements)} requirements): {said}")
     return done.returncode
 
 
 def main() -> int:
-    """Both machines; 0 if both resolve."""
-    return max(resolve(machine, PROJECT["dependencies"]) for machine in ("x86_64", "aarch64"))
+    """Both machines; 0 if both resolve. An edge with a Pluto on aarch64 needs the most that a board may ask for."""
+    everything = PROJECT["dependencies"]
+    extras = [f"{need}; extra == 'pluto'" for need in PROJECT["optional-dependencies"]["pluto"]]
+    edge = edge_requirements([*everything, *extras], "pluto:ip:192.168.2.1")
+    assert not [need for need in edge if need.startswith(NEVER)], edge
+    machines = ("x86_64", "aarch64")
+    return max(
+        *(resolve(machine, everything, "the package") for machine in machines),
+        resolve("aarch64", edge, "a deployed edge with a Pluto"),
+    )
 
 
 if __name__ == "__main__":

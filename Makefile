@@ -43,7 +43,7 @@ $(VENV)/.installed: $(DEPS) | $(BIN)/python
 
 $(VENV)/.installed-test: $(DEPS) | $(BIN)/python
 	$(PIP) install -q 'pip>=25.1'
-	$(PIP) install -q -c constraints.txt -e '.[train]' --group test
+	$(PIP) install -q -c constraints.txt -e '.[train,pluto]' --group test
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-lint: $(DEPS) | $(BIN)/python

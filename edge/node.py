@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import logging
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from edge.transmitter import Transmitter
+from edge.ahead import Ahead
+from edge.switching import Switching
+from edge.transmitter import Plan, Transmitter
 from testbed.background import Background
 from testbed.codec.onnx import open_codec
+from testbed.codec.store import install_encoder
 from testbed.config import EdgeConfig
 from testbed.control.bus import Member
 from testbed.control.messages import Artifact
@@ -23,15 +29,25 @@ from testbed.radio.registry import open_radio
 from testbed.record.folder import sent_name
 
 LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
+AHEAD_FRAMES = 64  # half a second at 1.92 MS/s
+LOCK_STEP = ("zmq", "memory")  # radios whose peer waits for samples
 WARM_UP_SIDE = 32  # pixels of the picture that loads the encoder's kernels before anything is timed
 
 log = logging.getLogger(__name__)
 
 
-def run_edge(config: EdgeConfig, should_stop: Callable[[], bool]) -> None:
+def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | None = None) -> None:
     """Send this edge's pictures, hand in what was sent, and keep silent on the air until the server says Stop.
 
-    Everything is encoded and modulated before Ready, so that the radio is fed without pause after Start.
+    Pictures are encoded on a thread, so many frames ahead of the radio as ``ahead_of`` says, the first of them before
+    Ready; each with the codec that is agreed with the server when its turn comes.
+
+    Parameters
+    ----------
+    config : EdgeConfig
+    should_stop : callable
+    store : Path, optional
+        Where encoders that the server sends are kept; else a folder that goes when the run is over.
 
     Raises
     ------
@@ -43,51 +59,100 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool]) -> None:
         As the pictures, the codec and the radio have it.
     """
     name = config.edge.name
-    with Member(config.control, name, "edge", should_stop) as member:
-        pictures = load_pictures(config.edge.images, config.share, config.max_pixels)
+    with Member(config.control, name, "edge", should_stop) as member, kept_in(store) as folder:
+        pictures = load_pictures(config.edge.images, config.share, config.max_pixels) * config.repeat
         codec = open_codec(config.codec, threads=1)
         codec.encode(np.zeros((WARM_UP_SIDE, WARM_UP_SIDE, 3), np.uint8))
         transmitter = Transmitter(config.waveform, config.edge.user, codec)
         plan = transmitter.plan(pictures)
+        switching = Switching(
+            name,
+            codec,
+            [(p.pixels.shape[0], p.pixels.shape[1]) for p in pictures],
+            transmitter.first_frames(pictures),
+            load=lambda new: install_encoder(folder, new.card, new.encoder, new.encoder_sha256),
+            say=member.say,
+            planned=config.switches,
+        )
         settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, tx_channels=1)
         with open_radio(config.radio, settings) as radio:
-            pieces = []
-            for piece in transmitter.stream(pictures):
-                give_up_if_stopped(member, should_stop)
-                pieces.append(piece)
-                member.heartbeat(transmitter.frames_sent, plan.frames)
-            artifacts = as_artifacts(name, pictures)
-            log.info("%d pictures, %d frames ready, radio %s", len(pictures), plan.frames, config.radio)
-            member.ready(plan.samples, plan.frames)
-            send(radio, pieces, member, should_stop)
+            stream = transmitter.stream(pictures, switching.codec_for)
+            pieces = Ahead(stream, ahead_of(config, plan), "encode-ahead")
+            try:
+                while not (pieces.filled() or switching.holding):
+                    give_up_if_stopped(member, should_stop)
+                    member.heartbeat(transmitter.frames_sent, plan.frames)
+                    time.sleep(LOOK_S)
+                artifacts = as_artifacts(name, pictures)
+                log.info(
+                    "%d pictures, %d of %d frames ready, radio %s",
+                    len(pictures),
+                    transmitter.frames_sent,
+                    plan.frames,
+                    config.radio,
+                )
+                member.ready(plan.samples, plan.frames)
+                switching.begin()
+                send(radio, pieces, plan.frames, switching, member, should_stop)
+            finally:
+                switching.end()
+                pieces.close()
             values = {
                 "user": config.edge.user,
                 "frames_sent": transmitter.frames_sent,
                 "channel_uses": plan.channel_uses,
                 "clipped_samples": transmitter.clipped_samples,
                 "pictures": [picture.name for picture in pictures],
+                "codecs": [identity.label for identity in transmitter.codecs],
+                "switches": switching.facts(),
+                "pieces_waited_for": pieces.waits,
                 "stage_s": {stage: list(spent) for stage, spent in transmitter.stage_s.items()},
             }
             member.result(values, artifacts)
             log.info("all %d frames sent, %d samples clipped", transmitter.frames_sent, transmitter.clipped_samples)
             while member.stop_reason != "":
                 give_up_if_stopped(member, should_stop)
-                time.sleep(LOOK_S)
+                switching.take(member.hear(LOOK_S))  # all is encoded: who asks for a switch now is told so
 
 
-def send(radio: Radio, pieces: Sequence[np.ndarray], member: Member, should_stop: Callable[[], bool]) -> None:
-    """Feed the radio from a thread, because it may block, and look meanwhile whether the run has ended."""
+def ahead_of(config: EdgeConfig, plan: Plan) -> int:
+    """How many pieces are encoded ahead: all for a radio that does not wait, since an encoder may be slower than it."""
+    if config.edge.ahead_frames is not None:
+        return config.edge.ahead_frames
+    return AHEAD_FRAMES if config.radio.partition(":")[0] in LOCK_STEP else plan.frames + 1
+
+
+@contextmanager
+def kept_in(store: Path | None) -> Iterator[Path]:
+    """The folder itself, or one that is removed afterwards."""
+    if store is not None:
+        yield store
+    else:
+        with tempfile.TemporaryDirectory(prefix="semtb-edge-") as folder:
+            yield Path(folder)
+
+
+def send(
+    radio: Radio,
+    pieces: Iterable[np.ndarray],
+    frames: int,
+    switching: Switching,
+    member: Member,
+    should_stop: Callable[[], bool],
+) -> None:
+    """Feed the radio from a thread, because it may block; hear meanwhile of switches, and whether the run has ended."""
 
     def feed() -> None:
-        for number, piece in enumerate(pieces):
+        for number, piece in enumerate(pieces):  # the first is the silence before frame 0
             if should_stop() or member.stop_reason is not None:
                 return
             radio.send(piece)
-            member.heartbeat(number, len(pieces) - 1)
+            member.heartbeat(number, frames)
         radio.finish()
 
     feeding = Background(feed, "radio-feed")
-    while not feeding.finished(LOOK_S):
+    while not feeding.finished():
+        switching.take(member.hear(LOOK_S))
         give_up_if_stopped(member, should_stop)
     give_up_if_stopped(member, should_stop)
 

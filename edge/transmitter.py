@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import numpy as np
 
-from testbed.codec.base import Codec
+from testbed.codec.base import Codec, CodecIdentity
 from testbed.data.pictures import Picture
 from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
@@ -31,7 +31,7 @@ class Transmitter:
     """Encodes pictures and lays them into frames of one user.
 
     A picture's k symbols are interleaved as a whole, then cut into parts of ``waveform.data_elements``, one a frame;
-    the last part is filled up with zeros. The stream depends on the pictures alone, from sample 0 on.
+    the last part is filled up with zeros. The stream depends on the pictures and their codecs alone, from sample 0 on.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Transmitter:
         self.codec = codec
         self.clipped_samples = 0
         self.frames_sent = 0
+        self.codecs: list[CodecIdentity] = []  # of each picture so far
         self.stage_s: dict[str, list[float]] = defaultdict(list)
         self._clock = clock
 
@@ -56,6 +57,11 @@ class Transmitter:
         samples = LEAD_SAMPLES + frames * (self.waveform.frame_samples + self.waveform.gap_samples)
         return Plan(frames, samples, sum(self.codec.symbol_count(*size) for size in sizes))
 
+    def first_frames(self, pictures: Sequence[Picture]) -> list[int]:
+        """The number of each picture's first frame."""
+        counts = [self.parts(*p.pixels.shape[:2]) for p in pictures]
+        return [sum(counts[:index]) for index in range(len(counts))]
+
     def encode(self, picture: Picture) -> np.ndarray:
         """[k] complex64, in the order in which the symbols leave (interleaved)."""
         begin = self._clock()
@@ -63,11 +69,20 @@ class Transmitter:
         self.stage_s["encode"].append(self._clock() - begin)
         return symbols
 
-    def frames(self, pictures: Sequence[Picture]) -> Iterator[np.ndarray]:
-        """[frame_samples] complex64 for each frame of each picture, encoded when its turn comes."""
-        identity = self.codec.identity
+    def frames(
+        self, pictures: Sequence[Picture], codec_for: Callable[[int], Codec] | None = None
+    ) -> Iterator[np.ndarray]:
+        """[frame_samples] complex64 for each frame of each picture, encoded when its turn comes.
+
+        ``codec_for`` is asked once for each picture, then; all of its frames come from that codec, which takes as many
+        symbols as the one in use.
+        """
         size = self.waveform.data_elements
         for number, picture in enumerate(pictures):
+            if codec_for is not None:
+                self.codec = codec_for(number)
+            identity = self.codec.identity
+            self.codecs.append(identity)
             symbols = self.encode(picture)
             height, width = picture.pixels.shape[:2]
             # Frames carry unit mean power; the header says what to multiply by to have the codec's scale again.
@@ -95,9 +110,11 @@ class Transmitter:
                 self.stage_s["modulate"].append(self._clock() - begin)
                 yield samples
 
-    def stream(self, pictures: Sequence[Picture]) -> Iterator[np.ndarray]:
+    def stream(
+        self, pictures: Sequence[Picture], codec_for: Callable[[int], Codec] | None = None
+    ) -> Iterator[np.ndarray]:
         """[1, n] complex64 pieces of the gapless stream: lead silence, then each frame and the gap behind it."""
         yield np.zeros((1, LEAD_SAMPLES), np.complex64)
         gap = np.zeros(self.waveform.gap_samples, np.complex64)
-        for frame in self.frames(pictures):
+        for frame in self.frames(pictures, codec_for):
             yield np.concatenate([frame, gap])[None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import msgspec
@@ -13,6 +15,8 @@ from testbed.codec.base import Codec
 from testbed.errors import CodecError
 from testbed.phy.header import Header
 from testbed.phy.interleave import deinterleave
+
+log = logging.getLogger(__name__)
 
 MAX_PICTURE_SYMBOLS = 50_000_000  # a header may claim any size; past this nothing is allocated
 
@@ -26,6 +30,7 @@ class ReceivedPicture(msgspec.Struct, frozen=True):
     header: Header
     lost_share: float  # of its symbols
     decode_s: float
+    codec: str = ""  # name and hash of the one that decoded it
 
 
 class PartialPicture:
@@ -48,14 +53,25 @@ class PartialPicture:
 
 
 class PictureAssembler:
-    """Collects frames of all users and decodes a picture as soon as its last part is there."""
+    """Collects frames of all users and decodes a picture as soon as its last part is there.
+
+    Frames name the codec that made them. Each picture is decoded with the codec of its frames, whichever others were
+    installed since; a frame of a codec that is not here is never decoded.
+    """
 
     def __init__(self, codec: Codec, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.codec = codec
+        self.codecs: dict[tuple[int, int], Codec] = {}
         self.headers_refused = 0
+        self.codecs_refused: Counter[str] = Counter()  # frames of codecs that are not here, by user and codec
+        self._understood: set[int] = set()  # users of whom a frame's codec was known
         self._partial: dict[tuple[int, int], PartialPicture] = {}
         self._done: set[tuple[int, int]] = set()
         self._clock = clock
+        self.install(codec)
+
+    def install(self, codec: Codec) -> None:
+        """From now on frames of this codec can be decoded, too."""
+        self.codecs[codec.identity.number, codec.identity.digest] = codec
 
     def add(self, frame: ReceivedFrame) -> list[ReceivedPicture]:
         """Take a frame's symbols; returns the pictures that it completes.
@@ -63,18 +79,21 @@ class PictureAssembler:
         Raises
         ------
         CodecError
-            If a frame was made with a codec that is not this one.
+            If a user's very first frame was made with a codec that is not here: that is a mistake of configuration.
+            Later such frames are counted in ``codecs_refused``.
         """
         complete = []
         for part in frame.users:
             header = part.header
             if header is None:
                 continue
-            self.check_codec(header)
+            codec = self.codec_of(header)
+            if codec is None:
+                continue
             key = (header.user, header.picture)
             picture = self._partial.get(key)
             if picture is None and key not in self._done:
-                picture = self.open_picture(header, len(part.symbols))
+                picture = self.open_picture(header, codec, len(part.symbols))
                 if picture is not None:
                     self._partial[key] = picture
             if picture is None or not same_picture(picture.header, header):
@@ -89,20 +108,26 @@ class PictureAssembler:
         """Decode what is left, lost parts as erasures."""
         return [self.decode(key) for key in sorted(self._partial)]
 
-    def check_codec(self, header: Header) -> None:
-        """Refuse a frame whose codec this server does not have."""
-        ours = self.codec.identity
-        if (header.codec, header.codec_hash) != (ours.number, ours.digest):
-            raise CodecError(
-                f"user {header.user} sends with codec {header.codec}, hash {header.codec_hash:08x}; this server has "
-                f"{ours.name} ({ours.number}, hash {ours.digest:08x}). Give both the same: --set codec.name=NAME"
-            )
+    def codec_of(self, header: Header) -> Codec | None:
+        """The codec that a frame was made with, or None, counted, if it is not here."""
+        codec = self.codecs.get((header.codec, header.codec_hash))
+        if codec is not None:
+            self._understood.add(header.user)
+            return codec
+        what = f"user {header.user} sends with codec {header.codec}, hash {header.codec_hash:08x}"
+        if header.user not in self._understood:
+            ours = ", ".join(f"{c.identity.name} ({n}, hash {digest:08x})" for (n, digest), c in self.codecs.items())
+            raise CodecError(f"{what}; this server has {ours}. Give both the same: --set codec.name=NAME")
+        self.codecs_refused[what] += 1
+        if self.codecs_refused[what] == 1:
+            log.warning("%s, which is not here: such frames are counted, not decoded", what)
+        return None
 
-    def open_picture(self, header: Header, frame_symbols: int) -> PartialPicture | None:
+    def open_picture(self, header: Header, codec: Codec, frame_symbols: int) -> PartialPicture | None:
         """Room for a picture, if its header agrees with itself."""
         if not (header.height and header.width and header.part < header.parts and np.isfinite(header.scale)):
             return None
-        symbols = self.codec.symbol_count(header.height, header.width)
+        symbols = codec.symbol_count(header.height, header.width)
         if symbols > MAX_PICTURE_SYMBOLS or header.parts != -(-symbols // frame_symbols):
             return None
         return PartialPicture(header, symbols)
@@ -112,14 +137,14 @@ class PictureAssembler:
         picture = self._partial.pop(key)
         self._done.add(key)
         header = picture.header
+        codec = self.codecs[header.codec, header.codec_hash]
         begin = self._clock()
-        pixels = self.codec.decode(
-            deinterleave(picture.symbols), deinterleave(picture.no_eff), header.height, header.width
-        )
+        pixels = codec.decode(deinterleave(picture.symbols), deinterleave(picture.no_eff), header.height, header.width)
         lost = float(np.mean(np.isinf(picture.no_eff)))
-        return ReceivedPicture(key[0], key[1], pixels, header, lost, self._clock() - begin)
+        return ReceivedPicture(key[0], key[1], pixels, header, lost, self._clock() - begin, codec.identity.label)
 
 
 def same_picture(a: Header, b: Header) -> bool:
-    """Whether two headers speak of one picture in one way."""
-    return (a.height, a.width, a.parts) == (b.height, b.width, b.parts) and b.part < b.parts
+    """Whether two headers speak of one picture in one way, made with one codec."""
+    alike = (a.height, a.width, a.parts, a.codec, a.codec_hash) == (b.height, b.width, b.parts, b.codec, b.codec_hash)
+    return alike and b.part < b.parts

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed.radio.registry import open_radio
-
 from testbed.background import Background
 from testbed.config import ServerConfig
 from testbed.control.bus import Hub, Lost
@@ -18,9 +16,11 @@ from testbed.control.messages import Ready, Result, Start, Stop
 from testbed.errors import PeerLost, RunIncomplete
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import Radio, RadioSettings, RxBlock
+from testbed.radio.registry import open_radio
 from testbed.record.folder import RunFolder
 
 if TYPE_CHECKING:
+    from server.offers import Offers
     from server.session import Session
 
 BLOCK_SAMPLES = 9_600  # 5 ms at 1.92 MS/s: how often the server looks up from its radio
@@ -83,22 +83,27 @@ def serve(
 ) -> None:
     """One run, from warm-up to the last result."""
     # Imported when members can be heard already: compilers and runtimes take seconds to load.
+    from server.offers import Offers
     from server.session import open_session
+    from server.switching import Handovers
 
     session = open_session(config, folder)
     antennas = config.server.antennas
     settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, rx_channels=antennas)
     with open_radio(config.radio, settings) as radio:
         ready = hub.wait_ready(config.expects, should_stop)
-        total = samples_to_carry(config.waveform, list(ready.values()))
+        tail = round(config.server.tail_s * config.waveform.sample_rate_hz)
+        total = samples_to_carry(config.waveform, list(ready.values())) + tail
         hub.broadcast(Start(samples=total, run=folder.path.name))
         log.info("all are ready: %.2f s on the air", total / config.waveform.sample_rate_hz)
+        offers = Offers(session, Handovers(hub.send), hub.send, list(config.users))
+        offers.plan(config.switches)
         try:
-            receive(hub, session, radio, total, should_stop, tell)
+            receive(hub, session, offers, radio, total, should_stop, tell)
         finally:  # whatever came is decoded and kept, also when a node died
             session.finish()
             session.write_summary(complete=False)
-        collect(hub, session, should_stop)
+        collect(hub, session, offers, should_stop)
         session.write_summary(complete=True)
     log.info("done: %d frames, %d pictures", session.frames, len(session.pictures))
 
@@ -109,7 +114,13 @@ def samples_to_carry(waveform: Waveform, ready: Sequence[Ready]) -> int:
 
 
 def receive(
-    hub: Hub, session: Session, radio: Radio, total: int, should_stop: Callable[[], bool], tell: Callable[[str], None]
+    hub: Hub,
+    session: Session,
+    offers: Offers,
+    radio: Radio,
+    total: int,
+    should_stop: Callable[[], bool],
+    tell: Callable[[str], None],
 ) -> None:
     """Take ``total`` samples off the radio; a thread reads it, so that the server sees at once when a node is lost."""
     blocks: queue.Queue[RxBlock] = queue.Queue(BLOCKS_QUEUED)
@@ -131,7 +142,7 @@ def receive(
     tell_at = 0.0
     try:
         while session.samples < total:
-            look(hub, session, should_stop)
+            look(hub, session, offers, should_stop)
             try:
                 session.take(blocks.get(timeout=LOOK_S))
             except queue.Empty:
@@ -144,7 +155,7 @@ def receive(
         ended = True
 
 
-def look(hub: Hub, session: Session, should_stop: Callable[[], bool], timeout_s: float = 0.0) -> None:
+def look(hub: Hub, session: Session, offers: Offers, should_stop: Callable[[], bool], timeout_s: float = 0.0) -> None:
     """Take in what the nodes say; raise if the run is over."""
     if should_stop():
         raise RunIncomplete("stopped before all was received")
@@ -155,13 +166,16 @@ def look(hub: Hub, session: Session, should_stop: Callable[[], bool], timeout_s:
             raise PeerLost(f"{node} is gone: {message.reason}")
         if isinstance(message, Result):
             session.take_result(message)
+        else:
+            offers.take(node, message)
         timeout_s = 0.0
+    offers.tick()
 
 
-def collect(hub: Hub, session: Session, should_stop: Callable[[], bool]) -> None:
+def collect(hub: Hub, session: Session, offers: Offers, should_stop: Callable[[], bool]) -> None:
     """Wait for the results of all nodes."""
     end = time.monotonic() + RESULTS_S
     while missing := [node for node in session.config.expects if node not in session.results]:
-        look(hub, session, should_stop, LOOK_S)
+        look(hub, session, offers, should_stop, LOOK_S)
         if time.monotonic() > end:
             raise PeerLost(f"no result of {', '.join(missing)} within {RESULTS_S:.0f} s after the last sample")

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
 from server.decoder import PictureAssembler, ReceivedPicture
 from server.pipeline import ReceivedFrame, Receiver
 from server.recording import frame_arrays
+from server.switching import NewCodec
 from testbed.codec.base import Codec
+from testbed.codec.card import card_bytes, find_card, read_card
 from testbed.codec.onnx import open_codec
+from testbed.codec.store import install_pair
 from testbed.config import ServerConfig
 from testbed.control.messages import Result
 from testbed.errors import DataError
 from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
 from testbed.radio.base import RadioEvent, RxBlock
-from testbed.record.folder import METRICS_LOG, RunFolder, received_name
+from testbed.record.folder import CODECS, METRICS_LOG, RunFolder, received_name
 
 SPECTRUM_SAMPLES = 1 << 16  # kept as they came, for the report's spectrum
 WARM_UP_SIDE = 32  # pixels
@@ -28,10 +31,21 @@ log = logging.getLogger(__name__)
 
 
 def open_session(config: ServerConfig, folder: RunFolder) -> Session:
-    """A session with its codec loaded and all kernels compiled, so that nobody waits for them once the run starts."""
+    """A session with its codecs loaded and all kernels compiled, so that nobody waits for them once the run starts.
+
+    Raises
+    ------
+    CodecError
+        If the codec, or one that the scenario plans to switch to, is unknown, incomplete or damaged.
+    """
     codec = open_codec(config.codec, threads=1)
     warm_up(config, codec)
-    return Session(config, folder, codec)
+    session = Session(config, folder, codec)
+    for name in dict.fromkeys(switch.codec for switch in config.switches):
+        card, encoder, decoder = read_card(find_card(name))
+        session.planned[name] = session.keep_codec(card_bytes(card), encoder, decoder)
+        session.install(session.planned[name])
+    return session
 
 
 def make_receiver(config: ServerConfig) -> Receiver:
@@ -62,8 +76,25 @@ class Session:
         self.events: list[RadioEvent] = []
         self.results: dict[str, dict[str, object]] = {}
         self.files_refused = 0
+        self.planned: dict[str, NewCodec] = {}  # by the name that the scenario gives
+        self.switches: list[dict[str, object]] = []  # what became of each, as the node last told
+        self.frames_of: Counter[str] = Counter()  # by user and codec
         self._nodes = {user: node for node, user in config.users.items()}
         self._spectrum: list[np.ndarray] = []
+
+    def keep_codec(self, card: bytes, encoder: bytes, decoder: bytes) -> NewCodec:
+        """Check a codec, keep it in the run folder and load it; may run on a thread of its own.
+
+        Raises
+        ------
+        CodecError
+            If something is wrong with it.
+        """
+        return NewCodec(card, encoder, install_pair(self.folder.path / CODECS, card, encoder, decoder))
+
+    def install(self, new: NewCodec) -> None:
+        """From now on frames of this codec are decoded with it."""
+        self.assembler.install(new.codec)
 
     def take(self, block: RxBlock) -> None:
         """Receive one block: its frames, and the pictures that they complete."""
@@ -82,6 +113,9 @@ class Session:
         self.frames += 1
         for stage, seconds in frame.stage_s.items():
             self.stage_s[stage].append(seconds)
+        for part in frame.users:
+            if part.header is not None:
+                self.frames_of[f"user {part.user}, codec {part.header.codec} {part.header.codec_hash:08x}"] += 1
         for picture in self.assembler.add(frame):
             self.keep(picture)
 
@@ -96,6 +130,7 @@ class Session:
             "picture": picture.picture,
             "file": name,
             "lost_share": picture.lost_share,
+            "codec": picture.codec,
         }
         self.pictures.append(facts)
         self.folder.append_line(METRICS_LOG, {"event": "picture", **facts, "decode_s": picture.decode_s})
@@ -137,6 +172,9 @@ class Session:
                 "faulty_samples": self.receiver.faulty_samples,
                 "files_refused": self.files_refused,
                 "headers_refused": self.assembler.headers_refused,
+                "codecs_refused": self.assembler.codecs_refused,
+                "frames_of": self.frames_of,
+                "switches": self.switches,
                 "events": [{"kind": e.kind, "sample": e.sample, "count": e.count} for e in self.events],
                 "pictures": self.pictures,
                 "nodes": self.results,

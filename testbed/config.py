@@ -64,6 +64,23 @@ class EdgePart(Strict, frozen=True):
     user: int
     images: str = ""  # a folder of PNG or JPEG; empty: the photographs that scikit-learn carries
     radio: str = ""  # URI; empty: a port of the emulated air
+    # Encoded before they are due. Left out: 64 where the air waits for samples, all where a radio has its own clock.
+    ahead_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        ahead = self.ahead_frames
+        check(ahead is None or 1 <= ahead <= 1_000_000, "edges.ahead_frames", ahead, "1..1000000")
+
+
+class Switch(Strict, frozen=True):
+    """While the run goes on the server sends an edge another encoder; what is sent from a frame on is made with it."""
+
+    codec: str  # a name in the zoo, or the path of a card; takes as many symbols as the codec in use
+    at_frame: int  # the first picture that begins at this frame of the edge, or later
+    edge: str = ""  # empty: every edge
+
+    def __post_init__(self) -> None:
+        check(0 <= self.at_frame < 2**31, "switches.at_frame", self.at_frame, "0..2^31-1")
 
 
 class ServerPart(Strict, frozen=True):
@@ -72,10 +89,11 @@ class ServerPart(Strict, frozen=True):
     name: str = "server"
     antennas: int = 2
     radio: str = ""
-    estimator: str = "lmmse"
+    estimator: str = "lmmse"  # ls, lmmse, lmmse-estimated, dnn, or the path of a trained one's card
     detector: str = "lmmse"
     false_alarms_per_10ms: float = 1e-4
     max_cfo_hz: float = 26_000.0
+    tail_s: float = 0.0  # received behind the end: over real radios the edges' first samples come late
 
     def __post_init__(self) -> None:
         check(1 <= self.antennas <= 16, "server.antennas", self.antennas, "1..16")
@@ -86,6 +104,7 @@ class ServerPart(Strict, frozen=True):
             "between 0 and 1",
         )
         check(0 <= self.max_cfo_hz <= 200e3, "server.max_cfo_hz", self.max_cfo_hz, "0..200000")
+        check(0 <= self.tail_s <= 10, "server.tail_s", self.tail_s, "0..10")
 
 
 class Air(Strict, frozen=True):
@@ -120,11 +139,14 @@ class Scenario(Strict, frozen=True):
     server: ServerPart = ServerPart()
     air: Air = Air()
     edges: list[EdgePart] = []
+    switches: list[Switch] = []
     max_pixels: int = 1_000_000  # larger pictures are resized before encoding
+    repeat: int = 1  # how often each edge sends its pictures, one round after the other
 
     def __post_init__(self) -> None:
         check(0 <= self.seed < 2**63, "seed", self.seed, "0..2^63-1")
         check(bool(self.edges), "edges", "[]", "at least one [[edges]] table")
+        check(1 <= self.repeat <= 10_000, "repeat", self.repeat, "1..10000")
         check(self.max_pixels >= 256, "max_pixels", self.max_pixels, "at least 256")
         users = [e.user for e in self.edges]
         slots = self.waveform.pilot_slots
@@ -140,6 +162,12 @@ class Scenario(Strict, frozen=True):
             names,
             "lower-case letters, digits and '-'",
         )
+        edges = [e.name for e in self.edges]
+        for switch in self.switches:
+            check(switch.edge in ("", *edges), "switches.edge", switch.edge, f"{', '.join(edges)}, or none for all")
+        for name in edges:
+            frames = [s.at_frame for s in switches_of(self, name)]
+            check(len(set(frames)) == len(frames), "switches.at_frame", frames, f"each frame of {name} once")
         for key in ("user_cfo_hz", "user_delay_samples"):
             values = getattr(self.air, key)
             check(values is None or len(values) == slots, f"air.{key}", values, f"one value for each of {slots} users")
@@ -151,6 +179,11 @@ def picture_share(scenario: Scenario, edge: EdgePart) -> tuple[int, int]:
     return sharing.index(edge.name), len(sharing)
 
 
+def switches_of(scenario: Scenario, edge: str) -> list[Switch]:
+    """The switches planned for an edge, in the order of their frames."""
+    return sorted((s for s in scenario.switches if s.edge in ("", edge)), key=lambda s: s.at_frame)
+
+
 class AirPort(Strict, frozen=True):
     """One radio that the air serves: where the air asks it for samples, and where it may ask the air."""
 
@@ -158,6 +191,8 @@ class AirPort(Strict, frozen=True):
     user: int | None = None  # None: a receiver
     tx: list[str] = []  # endpoints the radio binds and the air connects to, one an antenna
     rx: list[str] = []  # endpoints the air binds and the radio connects to, one an antenna
+    pluto: str = ""  # instead of endpoints: the address at which the air presents this radio as a virtual Pluto
+    antennas: int = 1  # of a receiver that is a virtual Pluto
 
 
 class AirConfig(Strict, frozen=True):
@@ -181,6 +216,7 @@ class ServerConfig(Strict, frozen=True):
     codec: str
     expects: list[str]  # names of the nodes that must report before the run starts
     users: dict[str, int] = {}  # which edge sends as which user, so that pictures bear the edge's name
+    switches: list[Switch] = []  # in the order of their frames, each with its edge
 
 
 class EdgeConfig(Strict, frozen=True):
@@ -194,6 +230,8 @@ class EdgeConfig(Strict, frozen=True):
     codec: str
     share: tuple[int, int]  # (index, of): pictures are dealt to the edges in turn
     max_pixels: int
+    repeat: int = 1
+    switches: list[int] = []  # frames before which the server will send another encoder: the edge waits for it there
 
 
 def load_scenario(path: Path, settings: list[str] | None = None, seed: int | None = None) -> Scenario:

@@ -39,12 +39,28 @@ class ProtocolError(SemtbError):
     """What arrived from a peer is not what the protocol says; the message names the peer."""
 
 
+class BoardError(SemtbError):
+    """A board cannot be reached, or does not take what is deployed to it; what it had stays as it was."""
+
+
 class CodecError(SemtbError):
     """A codec is missing, damaged, or not the one a frame was made with."""
 
 
+class EstimatorError(SemtbError):
+    """A trained estimator is missing, damaged, or not what its card says."""
+
+
 class DataError(SemtbError):
     """A data set or picture is missing, damaged or of a kind that is not read here."""
+
+
+class LedgerError(SemtbError):
+    """A node's privacy ledger is damaged or cannot be written: nothing may be released then."""
+
+
+class BudgetSpent(SemtbError):
+    """A release was asked for that the node's privacy budget does not allow."""
 
 
 class MissingExtra(SemtbError):

@@ -36,3 +36,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("CI"):
             pytest.fail("SEMTB_DATA must name the folder of data sets in CI")
         pytest.skip("needs CIFAR-10 in its original files: export SEMTB_DATA=/folder/that/holds/cifar10")
+
+
+@pytest.fixture(scope="session")
+def other_codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The card of a second codec, exactly as good as the shipped one, and garbage when mixed with it."""
+    from testbed.codec.card import find_card, read_card
+    from testbed.codec.train.twin import make_twin
+
+    return make_twin(*read_card(find_card("deepjscc-cifar10")), tmp_path_factory.mktemp("twin"))

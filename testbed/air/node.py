@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+from testbed.air.iiod.air import PlutoAir
 from testbed.air.medium import Medium
 from testbed.air.zmq_ports import AirServer
 from testbed.config import AirConfig
@@ -18,6 +19,13 @@ from testbed.errors import RunIncomplete
 LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
 
 log = logging.getLogger(__name__)
+
+
+def open_ports(medium: Medium, config: AirConfig) -> AirServer | PlutoAir:
+    """ZeroMQ ports, or virtual Plutos; one kind for all radios of a run."""
+    if all(port.pluto for port in config.ports):
+        return PlutoAir(medium, config.ports)
+    return AirServer(medium, config.ports, config.air.block_samples)
 
 
 def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
@@ -34,14 +42,14 @@ def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
     """
     name = config.air.name
     users = [port.user for port in config.ports if port.user is not None]
-    antennas = sum(len(port.rx) for port in config.ports)
+    antennas = sum(len(port.rx) or port.antennas for port in config.ports if port.user is None)
 
     def medium() -> Medium:
         return Medium(config.waveform, config.air, users, antennas, config.seed)
 
     with Member(config.control, name, "air", should_stop) as member:
         medium().mix(np.zeros((len(users), 1), np.complex64), 0)  # compiles kernels before anybody waits for samples
-        with AirServer(medium(), config.ports, config.air.block_samples) as server:
+        with open_ports(medium(), config) as server:
             for warning in server.medium.warnings():
                 log.warning("%s", warning)
             log.info("ports open: %d users, %d antennas", len(users), antennas)

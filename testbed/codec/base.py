@@ -15,6 +15,11 @@ class CodecIdentity(msgspec.Struct, frozen=True):
     number: int  # place in the wire's table of codecs, 0..255
     digest: int  # first 32 bits of SHA-256 over encoder and decoder
 
+    @property
+    def label(self) -> str:
+        """Name and digest: two trainings of one name are two codecs."""
+        return f"{self.name} {self.digest:08x}"
+
 
 class Codec(Protocol):
     """Encoder and decoder that belong together."""

@@ -87,8 +87,8 @@ def read_card(path: Path) -> tuple[Card, bytes, bytes]:
         If a file is missing, the card is not one, or the hash does not match.
     """
     try:
-        card = msgspec.json.decode(path.read_bytes(), type=Card)
-    except (OSError, msgspec.DecodeError) as error:
+        card = parse_card(path.read_bytes(), str(path))
+    except OSError as error:
         raise CodecError(f"{path}: not a codec's card: {error}") from error
     contents = []
     for name in (card.encoder, card.decoder):
@@ -98,10 +98,37 @@ def read_card(path: Path) -> tuple[Card, bytes, bytes]:
                 f"{file}: missing; its card {path.name} asks for it. Install the package again, or retrain"
             )
         contents.append(file.read_bytes())
-    found = digest_pair(*contents)
+    check_pair(card, contents[0], contents[1], path.name)
+    return card, contents[0], contents[1]
+
+
+def parse_card(data: bytes, where: str) -> Card:
+    """A card from its JSON.
+
+    Raises
+    ------
+    CodecError
+        If it is not one; names ``where``.
+    """
+    try:
+        card = msgspec.json.decode(data, type=Card)
+    except msgspec.DecodeError as error:
+        raise CodecError(f"{where}: not a codec's card: {error}") from error
+    if not re.fullmatch(r"[0-9a-f]{64}", card.sha256) or not 0 <= card.number <= 255:
+        raise CodecError(f"{where}: not a codec's card: sha256 = {card.sha256[:16]}, number = {card.number}")
+    return card
+
+
+def check_pair(card: Card, encoder: bytes, decoder: bytes, where: str) -> None:
+    """Raise CodecError unless both files are those that the card was written for."""
+    found = digest_pair(encoder, decoder)
     if found != card.sha256:
         raise CodecError(
-            f"{path.name}: the ONNX files have hash {found[:8]}, the card says {card.sha256[:8]}: "
+            f"{where}: the ONNX files have hash {found[:8]}, the card says {card.sha256[:8]}: "
             "they do not belong together. Install the package again, or export the pair anew"
         )
-    return card, contents[0], contents[1]
+
+
+def card_bytes(card: Card) -> bytes:
+    """A card as readable JSON."""
+    return msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"

@@ -22,13 +22,16 @@ def open_session(model: bytes, name: str, threads: int) -> onnxruntime.Inference
 
 
 class OnnxCodec:
-    """A convolutional joint source-channel codec: ``encoder.onnx``, ``decoder.onnx`` and their card."""
+    """A convolutional joint source-channel codec: ``encoder.onnx``, ``decoder.onnx`` and their card.
 
-    def __init__(self, card: Card, encoder: bytes, decoder: bytes, threads: int = 1) -> None:
+    An edge that was sent a new encoder has no decoder (None); decoding is then a CodecError.
+    """
+
+    def __init__(self, card: Card, encoder: bytes, decoder: bytes | None, threads: int = 1) -> None:
         self.card = card
         self.identity = card.identity
         self._encoder = open_session(encoder, card.encoder, threads)
-        self._decoder = open_session(decoder, card.decoder, threads)
+        self._decoder = open_session(decoder, card.decoder, threads) if decoder is not None else None
 
     def grid_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(complex channels, rows, columns) of a picture's symbols; sides are padded up to the stride."""
@@ -75,6 +78,8 @@ class OnnxCodec:
     def decode_batch(self, grid: np.ndarray, no_eff: np.ndarray) -> np.ndarray:
         """[B, C, h, w] complex64 and float32 error variances -> [B, 3, H, W] uint8."""
         reals = np.concatenate([grid.real, grid.imag], axis=1).astype(np.float32)
+        if self._decoder is None:
+            raise CodecError(f"{self.identity.label}: only its encoder is here")
         noise = np.ascontiguousarray(no_eff, dtype=np.float32)
         # An erasure's value must not matter: infinity times zero is not a number.
         reals[np.isinf(np.concatenate([noise, noise], axis=1))] = 0.0

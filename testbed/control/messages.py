@@ -61,4 +61,124 @@ class Result(Message, frozen=True, tag="result"):
     artifacts: list[Artifact] = []
 
 
-AnyMessage = Union[Ready, Start, Stop, Heartbeat, Result]  # noqa: UP007 - msgspec wants a runtime union on 3.10
+class PublicSet(Message, frozen=True, tag="public-set"):
+    """The pictures that all share in a federated run, float32 in 0..1, row by row. There is no place for labels."""
+
+    pixels: int
+    pictures: bytes
+
+
+class Pair(Message, frozen=True, tag="pair"):
+    """Encoder and decoder to install together, as ONNX. ``sha256`` is over the encoder's bytes, then the decoder's."""
+
+    round: int
+    encoder: bytes
+    decoder: bytes
+    sha256: str
+
+
+class Installed(Message, frozen=True, tag="installed"):
+    """A node uses that pair from now on."""
+
+    node: str
+    round: int
+    sha256: str
+
+
+class Ask(Message, frozen=True, tag="ask"):
+    """The server asks every edge for a release. ``sha256`` names the pair of round 0. An edge may refuse."""
+
+    round: int
+    strategy: str
+    sha256: str
+
+
+class Upload(Message, frozen=True, tag="upload"):
+    """A release: float32 of ``shape``, with the noise that is in it already."""
+
+    node: str
+    round: int
+    shape: tuple[int, int]
+    data: bytes
+    noise_std: float  # of each value, 0 if there is no noise
+
+
+class Refusal(Message, frozen=True, tag="refusal"):
+    """An edge does not release what it was asked for."""
+
+    node: str
+    round: int
+    reason: str
+
+
+class Offer(Message, frozen=True, tag="offer"):
+    """An observer has a codec to switch to. ``edges`` empty means all. Sent until answered by Outcome."""
+
+    node: str
+    card: bytes  # the card's JSON, whose sha256 is over the encoder's bytes, then the decoder's
+    encoder: bytes  # ONNX
+    decoder: bytes
+    edges: list[str] = []
+    at_frame: int = 0  # not before this frame of an edge
+
+
+class Install(Message, frozen=True, tag="install"):
+    """First phase of a switch: the server, which has the decoder, asks an edge to make the encoder ready."""
+
+    number: int  # of this switch at this edge, in the order in which they take effect
+    card: bytes
+    encoder: bytes
+    encoder_sha256: str  # the card's covers the decoder, too, which an edge does not get
+    at_frame: int
+
+
+class Prepared(Message, frozen=True, tag="prepared"):
+    """An edge's answer to Install, and again to Confirm. The frame is the first of a picture, not encoded yet.
+
+    Without ``agreed`` the edge goes on with the codec in use until a Confirm of that very frame comes before it is
+    reached; one that comes later is answered with a later frame. With ``agreed`` nothing can change it any more.
+    """
+
+    node: str
+    number: int
+    first_frame: int = 0
+    picture: int = 0
+    agreed: bool = False
+    reason: str = ""  # not empty: refused, the codec in use stays
+
+
+class Confirm(Message, frozen=True, tag="confirm"):
+    """Second phase: the server can decode what the new encoder makes, from that frame on."""
+
+    number: int
+    first_frame: int
+
+
+class Outcome(Message, frozen=True, tag="outcome"):
+    """To who made an offer: what has become of it at an edge, or of the offer itself where ``edge`` is empty."""
+
+    edge: str = ""
+    first_frame: int = 0
+    picture: int = 0
+    reason: str = ""  # why the codec in use stays
+    open: int = 0  # edges whose outcome is still to come
+
+
+AnyMessage = Union[  # noqa: UP007 - msgspec wants a runtime union on 3.10
+    Ready,
+    Start,
+    Stop,
+    Heartbeat,
+    Result,
+    PublicSet,
+    Pair,
+    Installed,
+    Ask,
+    Upload,
+    Refusal,
+    Offer,
+    Install,
+    Prepared,
+    Confirm,
+    Outcome,
+]

@@ -17,11 +17,10 @@ from testbed.codec.evaluate import AwgnScore, awgn_score
 from testbed.codec.onnx import OnnxCodec, open_codec
 from testbed.data import cifar10
 from testbed.data.pictures import SUFFIXES, read_picture
-from testbed.errors import DataError, MissingExtra
+from testbed.errors import CodecError, DataError, MissingExtra
 from testbed.files import write_aside
 from testbed.record import provenance
 
-CODEC = "deepjscc-cifar10"
 EVAL_SEED = 20_240_601
 
 
@@ -93,19 +92,23 @@ def training_pictures(extra: Path | None) -> tuple[np.ndarray, str]:
     return both, f"CIFAR-10 training set, {len(both)} different pictures from the original files and --pictures"
 
 
-def train_deepjscc(work: Path, out: Path | None, pictures: Path | None, epochs: int | None, threads: int) -> None:
+def train_deepjscc(
+    name: str, work: Path, out: Path | None, pictures: Path | None, epochs: int | None, threads: int
+) -> None:
     """Train a DeepJSCC pair, go on where an interrupted training stopped, export ONNX and card, measure it."""
     try:
         import torch
 
         from testbed.codec.train.export import export
-        from testbed.codec.train.loop import Recipe, train
+        from testbed.codec.train.loop import NUMBERS, RECIPES, train
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"training needs {error.name}: pip install 'semcom-testbed[train]' (in a checkout: make test installs it)"
         ) from error
+    if name not in RECIPES:
+        raise CodecError(f"--recipe {name}: allowed: {', '.join(RECIPES)}")
     planes, said = training_pictures(pictures)
-    recipe = Recipe() if epochs is None else Recipe(epochs=epochs)
+    recipe = RECIPES[name] if epochs is None else msgspec.structs.replace(RECIPES[name], epochs=epochs)
     torch.set_num_threads(threads)
     work.mkdir(parents=True, exist_ok=True)
     console = Console()
@@ -116,9 +119,9 @@ def train_deepjscc(work: Path, out: Path | None, pictures: Path | None, epochs: 
         def on_step(step: int, steps: int, loss_db: float) -> None:
             bar.update(task, total=steps, completed=step, description=f"PSNR {-loss_db:5.2f} dB over all links")
 
-        pair = train(planes, recipe, work / "checkpoint.pt", on_step)
+        pair = train(planes, recipe, work / f"{name}.pt", on_step)
     folder = out or work
-    path = export(pair, recipe, CODEC, number=1, data=said, folder=folder)
+    path = export(pair, recipe, name, NUMBERS[name], said, folder)
     score_card(path)
     console.print(f"written: {path}. To run with it: semtb run two-users --set codec.name={path}")
     if folder.resolve() == zoo_folder().resolve():

@@ -15,11 +15,11 @@ from testbed.codec.base import Codec
 from testbed.codec.onnx import open_codec
 from testbed.config import Scenario, load_scenario, picture_share
 from testbed.data.pictures import Picture, load_pictures
-from testbed.errors import SemtbError
+from testbed.errors import CodecError, SemtbError
 from testbed.lab.measure import Measured, Sent, encode_sent, measure
 from testbed.lab.simulate import OncePerPicture, make_medium
 from testbed.record import provenance
-from testbed.record.folder import FIGURE_DATA, SCENARIO, RunFolder, bound_name, received_name
+from testbed.record.folder import CODECS, FIGURE_DATA, SCENARIO, RunFolder, bound_name, received_name
 from testbed.record.schema import Metrics, Result, Stage, Timing, write_result
 
 SUMMARY = "received/server.json"
@@ -51,11 +51,12 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
     frames = [frame_from_arrays(folder.read_npz(name)) for name in folder.names("received", "frame-*.npz")]
     metrics = Metrics()
     if frames or complete:
-        codec = OncePerPicture(open_codec(scenario.codec.name))
-        sent = [sent_by(folder, scenario, index, codec, nodes) for index in range(len(scenario.edges))]
-        received = received_pictures(folder, scenario, sent, frames, codec, summary)
-        medium = make_medium(scenario) if all(not edge.radio for edge in scenario.edges) else None
-        measured = measure(scenario, codec, sent, frames, received, medium)
+        codecs = codecs_of(folder, scenario)
+        sent = [sent_by(folder, scenario, index, codecs, frames, nodes) for index in range(len(scenario.edges))]
+        received = received_pictures(folder, scenario, sent, frames, codecs, summary)
+        emulated = all(not edge.radio for edge in scenario.edges) or folder.has(f"nodes/{scenario.air.name}.toml")
+        medium = make_medium(scenario) if emulated else None
+        measured = measure(scenario, sent, frames, received, medium)
         keep_figures(folder, scenario, measured)
         metrics = measured.metrics
     result = Result(
@@ -75,7 +76,12 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
 
 
 def sent_by(
-    folder: RunFolder, scenario: Scenario, index: int, codec: Codec, nodes: Mapping[str, Mapping[str, object]]
+    folder: RunFolder,
+    scenario: Scenario,
+    index: int,
+    codecs: Sequence[Codec],
+    frames: Sequence[ReceivedFrame],
+    nodes: Mapping[str, Mapping[str, object]],
 ) -> Sent:
     """What an edge sent: the pictures that it handed in, else those that its configuration names."""
     edge = scenario.edges[index]
@@ -87,11 +93,42 @@ def sent_by(
         pictures = [Picture(name, folder.read_png(file)) for name, file in zip(names, files, strict=False)]
     else:
         try:
-            pictures = load_pictures(edge.images, picture_share(scenario, edge), scenario.max_pixels)
+            pictures = load_pictures(edge.images, picture_share(scenario, edge), scenario.max_pixels) * scenario.repeat
         except SemtbError as error:
             log.warning("%s: what it sent is not known: %s", edge.name, error)
             pictures = []
-    return encode_sent(edge.name, edge.user, pictures, codec)
+    said = nodes.get(edge.name, {}).get("codecs")
+    labels = said if isinstance(said, list) else []
+    return encode_sent(edge.name, edge.user, pictures, codecs_used(codecs, edge.user, len(pictures), labels, frames))
+
+
+def codecs_of(folder: RunFolder, scenario: Scenario) -> list[Codec]:
+    """The codec that the run began with, then those that came into use while it went on."""
+    names = [scenario.codec.name, *(str(folder.file(name)) for name in folder.names(CODECS, "*.json"))]
+    return [OncePerPicture(open_codec(name)) for name in names]
+
+
+def codecs_used(
+    codecs: Sequence[Codec], user: int, pictures: int, labels: Sequence[object], frames: Sequence[ReceivedFrame]
+) -> list[Codec]:
+    """The codec of each picture, by the edge's own word, else by the frames that arrived, else the first.
+
+    Raises
+    ------
+    CodecError
+        If one is not here.
+    """
+    by_label = {codec.identity.label: codec for codec in codecs}
+    by_header = {(codec.identity.number, codec.identity.digest): codec for codec in codecs}
+    used = [codecs[0]] * pictures
+    for header in (part.header for frame in frames for part in frame.users if part.user == user):
+        if header is not None and header.picture < pictures:
+            used[header.picture] = by_header.get((header.codec, header.codec_hash), codecs[0])
+    for index, label in enumerate(labels[:pictures]):
+        if label not in by_label:
+            raise CodecError(f"user {user} sent with {label}; the run folder holds {', '.join(by_label)}")
+        used[index] = by_label[str(label)]
+    return used
 
 
 def received_pictures(
@@ -99,7 +136,7 @@ def received_pictures(
     scenario: Scenario,
     sent: Sequence[Sent],
     frames: Sequence[ReceivedFrame],
-    codec: Codec,
+    codecs: Sequence[Codec],
     summary: Mapping[str, object],
 ) -> dict[tuple[int, int], tuple[np.ndarray, float]]:
     """Pictures as the server decoded them; where it ended before it could, decoded from its frames here."""
@@ -113,7 +150,9 @@ def received_pictures(
                 found[one.user, index] = (folder.read_png(fact["file"]), float(fact["lost_share"]))
     if summary:
         return found
-    assembler = PictureAssembler(codec)
+    assembler = PictureAssembler(codecs[0])
+    for codec in codecs[1:]:
+        assembler.install(codec)
     done = [picture for frame in frames for picture in assembler.add(frame)] + assembler.finish()
     names = {edge.user: edge.name for edge in scenario.edges}
     for picture in done:

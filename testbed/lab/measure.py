@@ -35,6 +35,7 @@ class Sent(msgspec.Struct):
     user: int
     pictures: list[Photograph]
     symbols: list[np.ndarray]  # [k] complex64 each
+    codecs: list[Codec]  # that made them
 
 
 class FrameScore(msgspec.Struct):
@@ -53,9 +54,13 @@ class Measured(msgspec.Struct):
     arrays: dict[str, np.ndarray]
 
 
-def encode_sent(node: str, user: int, pictures: Sequence[Photograph], codec: Codec) -> Sent:
-    """The symbols that an edge sends for these pictures: encoding is deterministic, so nobody has to send them."""
-    return Sent(node, user, list(pictures), [interleave(codec.encode(p.pixels)) for p in pictures])
+def encode_sent(node: str, user: int, pictures: Sequence[Photograph], codecs: Sequence[Codec]) -> Sent:
+    """The symbols that an edge sends for these pictures, each with its codec.
+
+    Encoding is deterministic, so nobody has to hand them in.
+    """
+    symbols = [interleave(codec.encode(p.pixels)) for p, codec in zip(pictures, codecs, strict=True)]
+    return Sent(node, user, list(pictures), symbols, list(codecs))
 
 
 def shrink(x_hat: np.ndarray, no_eff: np.ndarray) -> np.ndarray:
@@ -103,7 +108,7 @@ def data_times(waveform: Waveform, frame: int) -> np.ndarray:
 
 
 def single_user_bound(
-    sent: Sent, waveform: Waveform, medium: Medium, codec: Codec, rng: np.random.Generator
+    sent: Sent, waveform: Waveform, medium: Medium, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], float]:
     r"""Pictures over the same channel, known exactly, with no other user.
 
@@ -119,7 +124,7 @@ def single_user_bound(
     energy = tx_amplitude(waveform) ** 2 / medium.truth.noise_variance
     column = medium.truth.users.index(sent.user)
     pictures, errors, count, frame = [], 0.0, 0, 0
-    for photograph, symbols in zip(sent.pictures, sent.symbols, strict=True):
+    for photograph, symbols, codec in zip(sent.pictures, sent.symbols, sent.codecs, strict=True):
         parts = -(-len(symbols) // waveform.data_elements)
         noise_of = []
         for _ in range(parts):
@@ -138,7 +143,6 @@ def single_user_bound(
 
 def measure(
     scenario: Scenario,
-    codec: Codec,
     sent: Sequence[Sent],
     frames: Sequence[ReceivedFrame],
     received: Mapping[tuple[int, int], tuple[np.ndarray, float]],
@@ -149,7 +153,6 @@ def measure(
     Parameters
     ----------
     scenario : Scenario
-    codec : Codec
     sent : sequence of Sent
         One for each edge whose pictures are known.
     frames : sequence of ReceivedFrame
@@ -168,7 +171,7 @@ def measure(
         bound, bound_error = None, 0.0
         if medium is not None:
             key = np.random.SeedSequence(scenario.seed, spawn_key=(BOUND_STREAM, user))
-            bound, bound_error = single_user_bound(one, waveform, medium, codec, np.random.default_rng(key))
+            bound, bound_error = single_user_bound(one, waveform, medium, np.random.default_rng(key))
         pictures, mse, bound_mse = [], [], []
         for index, photograph in enumerate(one.pictures):
             pixels, lost = received.get((user, index), (None, 1.0))
@@ -187,6 +190,7 @@ def measure(
                     ssim=similarity,
                     single_user_psnr_db=psnr_db(bound_mse[-1]) if bound is not None else None,
                     lost_share=lost,
+                    codec=one.codecs[index].identity.label,
                 )
             )
         tx, rx, no, scores[user] = compare_symbols(one, frames, waveform)

@@ -135,6 +135,7 @@ def picture_block(record: RunRecord, picture: pictures.Comparison, names: tuple[
                 state["detail"] = data_uri(png(pixels[top : top + height, left : left + width]))
         states.append(state)
     block: dict[str, Any] = {"node": picture.node, "user": picture.user, "name": picture.name, "states": states}
+    block["codec"] = picture.codec if len({other.codec for other, _ in record.pictures}) > 1 else ""
     shape = next((p.shape for p in (original, picture.received) if p is not None), (0, 0, 3))
     block |= {"height": shape[0], "width": shape[1], "box": None, "small": max(shape[:2]) < 200}
     if part:

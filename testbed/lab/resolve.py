@@ -22,9 +22,11 @@ from testbed.config import (
     dump,
     load_scenario,
     picture_share,
+    switches_of,
 )
 from testbed.errors import AddressInUse, ScenarioError
 from testbed.files import write_aside
+from testbed.lab.plutos import loopback_pluto, unserved, with_wait
 
 # Below Linux's range of ephemeral ports (32768..60999), so that no outgoing connection takes one meanwhile.
 FREE_PORTS = range(20_000, 32_000)
@@ -80,15 +82,19 @@ def open_scenario(name: str, settings: list[str], seed: int | None, images: str 
         msgspec.structs.replace(edge, images=absolute(images if images is not None else edge.images))
         for edge in scenario.edges
     ]
-    codec = scenario.codec
-    if codec.name.endswith(".json"):
-        codec = msgspec.structs.replace(codec, name=absolute(codec.name))
-    return msgspec.structs.replace(scenario, edges=edges, codec=codec)
+    codec = msgspec.structs.replace(scenario.codec, name=absolute_card(scenario.codec.name))
+    switches = [msgspec.structs.replace(s, codec=absolute_card(s.codec)) for s in scenario.switches]
+    return msgspec.structs.replace(scenario, edges=edges, codec=codec, switches=switches)
 
 
 def absolute(path: str) -> str:
     """The path as any working directory would understand it; empty stays empty."""
     return str(Path(path).expanduser().absolute()) if path else ""
+
+
+def absolute_card(codec: str) -> str:
+    """A name in the zoo as it is, the path of a card absolute."""
+    return absolute(codec) if codec.endswith(".json") else codec
 
 
 def resolve(scenario: Scenario) -> list[Node]:
@@ -97,7 +103,8 @@ def resolve(scenario: Scenario) -> list[Node]:
     Raises
     ------
     ScenarioError
-        If some radios are ports of the emulated air and others are not.
+        If some radios are ports of the emulated air and others are not, or some are virtual Plutos that nobody serves
+        yet and others are not.
     AddressInUse
         If no free ports are found.
     """
@@ -112,12 +119,23 @@ def resolve(scenario: Scenario) -> list[Node]:
         )
     wanted = 1 + (len(scenario.edges) + server.antennas if emulated else 0)
     base = scenario.net.port_base or free_base(scenario.net.host, wanted)
+    virtual = {name: pluto for name, radio in own.items() if (pluto := loopback_pluto(radio))}
+    presented = unserved(own, virtual)
     addresses = [f"tcp://{scenario.net.host}:{base + i}" for i in range(wanted)]
     control, ports = addresses[0], addresses[1:]
+
+    def radio_of(name: str, port: str) -> str:
+        """A node's radio: its own, or its port of the air. A Pluto that the air presents may come up after the node."""
+        return with_wait(own[name]) if presented else own[name] or port
+
     tx = dict(zip((edge.name for edge in scenario.edges), ports, strict=False))
     rx = ports[len(scenario.edges) :]
     edges = [
-        Node(edge.name, "edge", edge_config(scenario, edge, control, edge.radio or f"zmq:tx_port={tx[edge.name]}"))
+        Node(
+            edge.name,
+            "edge",
+            edge_config(scenario, edge, control, radio_of(edge.name, f"zmq:tx_port={tx.get(edge.name)}")),
+        )
         for edge in scenario.edges
     ]
     air = []
@@ -128,16 +146,28 @@ def resolve(scenario: Scenario) -> list[Node]:
             seed=scenario.seed, control=control, waveform=scenario.waveform, air=scenario.air, ports=served
         )
         air = [Node(scenario.air.name, "air", told)]
+    elif presented:
+        served = [AirPort(name=e.name, user=e.user, pluto=virtual[e.name]) for e in scenario.edges]
+        served.append(AirPort(name=server.name, user=None, pluto=virtual[server.name], antennas=server.antennas))
+        told = AirConfig(
+            seed=scenario.seed, control=control, waveform=scenario.waveform, air=scenario.air, ports=served
+        )
+        air = [Node(scenario.air.name, "air", told)]
     listens = ",".join(f"rx_port{i or ''}={address}" for i, address in enumerate(rx))
     config = ServerConfig(
         seed=scenario.seed,
         control=control,
         waveform=scenario.waveform,
         server=server,
-        radio=server.radio or f"zmq:{listens}",
+        radio=radio_of(server.name, f"zmq:{listens}"),
         codec=scenario.codec.name,
         expects=[node.name for node in air + edges],
         users={edge.name: edge.user for edge in scenario.edges},
+        switches=[
+            msgspec.structs.replace(switch, edge=edge.name)
+            for edge in scenario.edges
+            for switch in switches_of(scenario, edge.name)
+        ],
     )
     return [Node(server.name, "server", config), *air, *edges]
 
@@ -153,6 +183,8 @@ def edge_config(scenario: Scenario, edge: EdgePart, control: str, radio: str) ->
         codec=scenario.codec.name,
         share=picture_share(scenario, edge),
         max_pixels=scenario.max_pixels,
+        repeat=scenario.repeat,
+        switches=[switch.at_frame for switch in switches_of(scenario, edge.name)],
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
@@ -14,12 +16,16 @@ from rich.table import Table
 
 from testbed.config import Scenario, ServerConfig
 from testbed.errors import DataError
+from testbed.lab.plutos import presented_plutos
 from testbed.lab.processes import Ended, Family, node_command
 from testbed.lab.resolve import Node, open_scenario, require_free, resolve, write_configs
 from testbed.lab.stopping import StopRequest
 from testbed.record import provenance
 from testbed.record.folder import METRICS_LOG, RunFolder
 from testbed.record.schema import Result, Timing, read_result, write_result
+
+if TYPE_CHECKING:
+    from testbed.lab.remote import RemoteEdges
 
 RUNS = "runs"
 LOOK_S = 0.03
@@ -63,8 +69,11 @@ def run_scenario(
     images: str | None,
     stop: StopRequest,
     debug: bool = False,
+    remote: RemoteEdges | None = None,
 ) -> int:
     """Run a scenario as processes of its own, evaluate it, draw its report; returns the exit status.
+
+    Edges in ``remote`` are started on their boards.
 
     Raises
     ------
@@ -75,14 +84,19 @@ def run_scenario(
     scenario = open_scenario(name, settings, seed, images)
     nodes = resolve(scenario)
     require_free(scenario, nodes)
+    if remote is not None:
+        with stop.interrupting():
+            nodes = remote.place(scenario, nodes, debug)
     folder = make_folder(out, scenario.name)
     console, errors = Console(), Console(stderr=True)
     console.print(
         f"{scenario.name}, seed {scenario.seed}: {', '.join(n.name for n in nodes)} -> {folder.path}", soft_wrap=True
     )
+    if presented := presented_plutos(nodes):
+        console.print(f"{scenario.air.name} presents virtual Plutos at {', '.join(presented)}", soft_wrap=True)
     outcome = Outcome(1, "the run was cut off")
     try:
-        outcome = run_processes(scenario, nodes, folder, errors, stop, debug)
+        outcome = run_processes(scenario, nodes, folder, errors, stop, debug, remote.commands if remote else {})
     finally:
         tidy(folder)
         if outcome.status:
@@ -116,9 +130,18 @@ def make_folder(out: Path | None, name: str) -> RunFolder:
 
 
 def run_processes(
-    scenario: Scenario, nodes: list[Node], folder: RunFolder, errors: Console, stop: StopRequest, debug: bool
+    scenario: Scenario,
+    nodes: list[Node],
+    folder: RunFolder,
+    errors: Console,
+    stop: StopRequest,
+    debug: bool,
+    elsewhere: Mapping[str, list[str]],
 ) -> Outcome:
-    """Start server, air and edges, and wait until all is done or one of them is not well."""
+    """Start server, air and edges, and wait until all is done or one of them is not well.
+
+    ``elsewhere`` holds, by node, the commands that stand for nodes on other machines.
+    """
     files = write_configs(folder.path, scenario, nodes)
     server, members = nodes[0], nodes[1:]
     assert isinstance(server.config, ServerConfig)
@@ -128,7 +151,7 @@ def run_processes(
         with Family(watch.on_line, debug) as family:
 
             def start(node: Node, *more: str) -> None:
-                command = node_command(node.kind, str(files[node.name]), *more)
+                command = elsewhere.get(node.name) or node_command(node.kind, str(files[node.name]), *more)
                 family.start(node.name, command, folder.path / "logs" / f"{node.name}.log")
 
             start(server, "--out", str(folder.path))
@@ -208,8 +231,20 @@ def finish(
         errors.print(f"stopped by {stop.reason}; `semtb report {folder.path}` goes on from here", soft_wrap=True)
         return stop.exit_status
     show(read_result(folder), console)
+    show_switches(folder, console)
     console.print(f"report: {page}", soft_wrap=True)
     return 0
+
+
+def show_switches(folder: RunFolder, console: Console) -> None:
+    """What became of each live switch."""
+    switches = folder.read_json("received/server.json").get("switches", [])
+    for switch in switches:
+        if switch["agreed"]:
+            words = f"{switch['edge']}: {switch['codec']} from frame {switch['first_frame']} on"
+        else:
+            words = f"warning: {switch['edge']} kept its codec: {switch['reason']}"
+        console.print(words, style="" if switch["agreed"] else "yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 def show(result: Result, console: Console) -> None:

@@ -5,15 +5,18 @@ What comes out equals what four processes measure, because their streams are the
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
+from edge.switching import first_picture, why_not
 from edge.transmitter import Transmitter
 from server.decoder import PictureAssembler
 from server.pipeline import Receiver
 from testbed.air.medium import Medium
 from testbed.codec.base import Codec
 from testbed.codec.onnx import open_codec
-from testbed.config import Scenario, picture_share
+from testbed.config import Scenario, picture_share, switches_of
 from testbed.data.pictures import Picture, load_pictures
 from testbed.lab.measure import Measured, Sent, encode_sent, measure
 
@@ -59,17 +62,45 @@ def total_samples(scenario: Scenario, planned: int) -> int:
     return planned + 2 * scenario.waveform.frame_samples
 
 
+def planned_codecs(
+    scenario: Scenario,
+    edge: str,
+    pictures: Sequence[Picture],
+    first_frames: Sequence[int],
+    codec: Codec,
+    others: Mapping[str, Codec],
+) -> list[Codec]:
+    """The codec of each picture of an edge, as edge and server agree on it over the control bus."""
+    codecs = [codec] * len(pictures)
+    earliest = 0
+    for switch in switches_of(scenario, edge):
+        new = others[switch.codec]
+        sizes = [(p.pixels.shape[0], p.pixels.shape[1]) for p in pictures]
+        picture = first_picture(first_frames, switch.at_frame, earliest)
+        if picture is not None and not why_not(new, codecs[-1], sizes):
+            codecs[picture:] = [new] * (len(pictures) - picture)
+            earliest = picture + 1
+    return codecs
+
+
 def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
     """Run a scenario and measure it."""
     known = OncePerPicture(codec or open_codec(scenario.codec.name))
+    others = {name: OncePerPicture(open_codec(name)) for name in {s.codec for s in scenario.switches}}
+    assembler = PictureAssembler(known)
+    for other in others.values():
+        assembler.install(other)
     sent: list[Sent] = []
     streams: dict[int, np.ndarray] = {}
     for edge in scenario.edges:
         pictures: list[Picture] = load_pictures(edge.images, picture_share(scenario, edge), scenario.max_pixels)
+        pictures *= scenario.repeat
         transmitter = Transmitter(scenario.waveform, edge.user, known)
-        streams[edge.user] = np.concatenate([piece[0] for piece in transmitter.stream(pictures)])
-        sent.append(encode_sent(edge.name, edge.user, pictures, known))
-    medium, receiver, assembler = make_medium(scenario), make_receiver(scenario), PictureAssembler(known)
+        codecs = planned_codecs(scenario, edge.name, pictures, transmitter.first_frames(pictures), known, others)
+        pieces = transmitter.stream(pictures, codecs.__getitem__)
+        streams[edge.user] = np.concatenate([piece[0] for piece in pieces])
+        sent.append(encode_sent(edge.name, edge.user, pictures, codecs))
+    medium, receiver = make_medium(scenario), make_receiver(scenario)
     total = total_samples(scenario, max(len(s) for s in streams.values()))
     padded = {user: np.pad(s, (0, total - len(s))) for user, s in streams.items()}
     frames = []
@@ -80,4 +111,4 @@ def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
     frames += receiver.flush()
     pictures_done = [p for frame in frames for p in assembler.add(frame)] + assembler.finish()
     received = {(p.user, p.picture): (p.pixels, p.lost_share) for p in pictures_done}
-    return measure(scenario, known, sent, frames, received, make_medium(scenario))
+    return measure(scenario, sent, frames, received, make_medium(scenario))

@@ -12,6 +12,7 @@ ENTRY_POINTS = "semtb.radios"  # a distribution adds a driver by an entry point 
 DRIVERS = {
     "zmq": "testbed.radio.zmq:ZmqRadio",
     "memory": "testbed.radio.memory:MemoryRadio",
+    "pluto": "testbed.radio.pluto:PlutoRadio",
 }
 
 

@@ -7,6 +7,7 @@
       result.json                      schema.Result
       metrics.jsonl                    one line an event, appended while the run goes on
       sent/<node>/<nnn>.png            the pictures as they were encoded
+      codecs/<name>-<hash>.*           codecs that came into use while the run went on
       received/<node>-<nnn>.png        what the server made of them
       bound/<node>-<nnn>.png           the same over a known channel without the other user
       figures/data.npz                 arrays for the figures (see testbed.record.figures)
@@ -35,6 +36,7 @@ SCENARIO = "scenario.toml"
 METRICS_LOG = "metrics.jsonl"
 FIGURE_DATA = "figures/data.npz"
 REPORT = "report.html"
+CODECS = "codecs"
 
 
 def sent_name(node: str, index: int) -> str:

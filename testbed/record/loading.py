@@ -83,7 +83,7 @@ def _load_pictures(record: RunRecord) -> None:
         record.missing += [n for n, there in zip(names, (sent, received, bound), strict=True) if there is None]
         item = Comparison(node=node, user=user, name=picture.name, sent=sent, received=received, bound=bound)
         item.psnr_db, item.ssim, item.lost_share = picture.psnr_db, picture.ssim, picture.lost_share
-        item.single_user_psnr_db = picture.single_user_psnr_db
+        item.single_user_psnr_db, item.codec = picture.single_user_psnr_db, picture.codec
         record.pictures.append((item, names))
 
 

@@ -36,6 +36,7 @@ class Comparison(msgspec.Struct, kw_only=True):
     ssim: float | None = None
     single_user_psnr_db: float | None = None
     lost_share: float = 0.0
+    codec: str = ""
 
 
 def comparison(pictures: Sequence[Comparison], dpi: float = 110) -> bytes:

@@ -30,6 +30,7 @@ class Picture(msgspec.Struct, kw_only=True):
     ssim: float | None  # 0..1, mean over colours
     single_user_psnr_db: float | None  # the bound: same noise, known channel, no other user
     lost_share: float = 0.0  # 0..1 of its channel symbols entered the decoder as erasures
+    codec: str = ""  # name and first 32 bits of the hash of the one that it was sent with
 
 
 class User(msgspec.Struct, kw_only=True):

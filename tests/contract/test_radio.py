@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pytest
 
+from testbed.air.iiod.air import serve
+from testbed.air.iiod.device import VirtualPluto
+from testbed.air.iiod.ether import Hearing
+from testbed.air.iiod.server import IiodServer
 from testbed.errors import PeerLost, PeerUnreachable, RadioError, RadioNotFound, ShapeError
 from testbed.radio.base import Radio, RadioSettings
 from testbed.radio.registry import open_radio
@@ -23,12 +27,36 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
+class Wire:
+    """A medium that does nothing: each user at an antenna of its own."""
+
+    def mix(self, transmitted: Mapping[int, np.ndarray], first_sample: int) -> np.ndarray:
+        return np.stack([transmitted[user] for user in sorted(transmitted)])
+
+
+def wired_plutos(channels: int) -> tuple[list[str], list[IiodServer]]:
+    """Two virtual Plutos on loopback addresses of their own, the first's transmitter wired to the second's receiver."""
+    tag = free_port()
+    addresses = [f"127.{100 + i}.{tag >> 8}.{tag & 255 or 1}" for i in range(2)]
+    sender, receiver = (VirtualPluto(address, channels) for address in addresses)
+    hearing = Hearing(receiver, {i: (sender, i) for i in range(channels)}, lambda rate_hz: Wire())
+    return addresses, serve([sender, receiver], [hearing], float("inf"))
+
+
 class Pair:
     """Two radios of one kind: what ``sender`` sends, ``receiver`` receives."""
 
     def __init__(self, kind: str, channels: int, timeout_s: float) -> None:
+        self.servers: list[IiodServer] = []
+        self.blocks = kind == "pluto"  # sends whole blocks, so the last of it leaves with `finish`
+        self.step = 0.0
         if kind == "memory":
             self.tx_uri = self.rx_uri = f"memory:contract-{free_port()}"
+        elif kind == "pluto":
+            pytest.importorskip("adi", reason="pip install 'semcom-testbed[pluto]'")
+            (tx, rx), self.servers = wired_plutos(channels)
+            self.tx_uri, self.rx_uri = f"pluto:ip:{tx},tx_gain_db=-10", f"pluto:ip:{rx},rx_gain_db=40"
+            self.step = 1 / 2048  # of its ADC, which ends one step below 1
         else:
             ports = [free_port() for _ in range(channels)]
             keys = [str(i or "") for i in range(channels)]
@@ -48,8 +76,17 @@ class Pair:
         self.opened.append(open_radio(self.rx_uri, self.rx_settings))
         return self.opened[-1]
 
+    def flush(self, sender: Radio) -> None:
+        """See to it that what was sent leaves; a radio of blocks needs its receiver at work meanwhile."""
+        if self.blocks:
+            in_thread(sender.finish)
 
-@pytest.fixture(params=["zmq", "memory"])
+    def close(self) -> None:
+        for end in (*self.opened, *self.servers):
+            end.close()
+
+
+@pytest.fixture(params=["zmq", "memory", "pluto"])
 def pair(request) -> Iterator[Callable[..., Pair]]:
     made: list[Pair] = []
 
@@ -59,12 +96,26 @@ def pair(request) -> Iterator[Callable[..., Pair]]:
 
     yield make
     for one in made:
-        for radio in one.opened:
-            radio.close()
+        one.close()
+
+
+@pytest.fixture
+def cable(pair) -> Callable[..., Pair]:
+    """Pairs on which a peer's absence shows: a receiver of radio waves hears noise whether somebody sends or not."""
+
+    def make(timeout_s: float = 5.0) -> Pair:
+        one = pair(timeout_s=timeout_s)
+        if one.blocks:
+            pytest.skip("a Pluto does not know whether somebody is there")
+        return one
+
+    return make
 
 
 def noise(rng, channels, count):
-    return (rng.uniform(-1, 1, (channels, count)) + 1j * rng.uniform(-1, 1, (channels, count))).astype(np.complex64)
+    """Uniform, in steps that 11 bits and a sign hold exactly."""
+    re, im = np.round(rng.uniform(-1023, 1023, (2, channels, count)))
+    return ((re + 1j * im) / 1024).astype(np.complex64)
 
 
 def in_thread(work) -> threading.Thread:
@@ -105,6 +156,7 @@ def test_the_sender_may_change_its_array_afterwards(pair, rng):
     x = noise(rng, 1, 100)
     kept = x.copy()
     sender.send(x)
+    ends.flush(sender)
     x[:] = 0
     assert np.array_equal(receiver.receive(100).samples, kept)
 
@@ -118,7 +170,8 @@ def test_more_than_full_scale_is_refused_and_nothing_of_it_is_sent(pair, bad):
     with pytest.raises(RadioError, match="full scale"):
         sender.send(x)
     sender.send(np.full((1, 4), 1 - 1j, np.complex64))  # exactly full scale on both axes is allowed
-    assert np.array_equal(receiver.receive(4).samples, np.full((1, 4), 1 - 1j))
+    ends.flush(sender)
+    assert np.allclose(receiver.receive(4).samples, np.full((1, 4), 1 - 1j), rtol=0, atol=ends.step)
 
 
 @pytest.mark.parametrize("shape", [(10,), (2, 10), (1, 1, 10)])
@@ -137,23 +190,25 @@ def test_a_radio_without_a_channel_says_so(pair):
 
 def test_nothing_is_sent_after_finish(pair):
     ends = pair()
-    sender = ends.sender()
-    ends.receiver()
-    sender.finish()
+    sender, receiver = ends.sender(), ends.receiver()
+    finishing = in_thread(sender.finish)
+    if ends.blocks:
+        receiver.receive(1)
+    finishing.join(5)
     with pytest.raises(RadioError, match="send after finish"):
         sender.send(np.zeros((1, 1), np.complex64))
 
 
-def test_a_receiver_without_a_peer_names_it(pair):
-    ends = pair(timeout_s=0.3)
+def test_a_receiver_without_a_peer_names_it(cable):
+    ends = cable(timeout_s=0.3)
     with pytest.raises(
         PeerUnreachable, match=r"127\.0\.0\.1:\d+ within 0.3 s: connection refused|no sender within 0.3"
     ):
         ends.receiver().receive(1)
 
 
-def test_a_sender_without_a_peer_names_it_when_the_queue_is_full(pair):
-    ends = pair(timeout_s=0.3)
+def test_a_sender_without_a_peer_names_it_when_the_queue_is_full(cable):
+    ends = cable(timeout_s=0.3)
     sender = ends.sender()
     block = np.zeros((1, 100_000), np.complex64)
     with pytest.raises(
@@ -163,8 +218,8 @@ def test_a_sender_without_a_peer_names_it_when_the_queue_is_full(pair):
             sender.send(block)
 
 
-def test_a_sender_that_goes_away_is_lost(pair):
-    ends = pair()
+def test_a_sender_that_goes_away_is_lost(cable):
+    ends = cable()
     sender, receiver = ends.sender(), ends.receiver()
     sender.send(np.zeros((1, 10), np.complex64))
     receiver.receive(10)
@@ -173,8 +228,8 @@ def test_a_sender_that_goes_away_is_lost(pair):
         receiver.receive(1)
 
 
-def test_a_receiver_that_goes_away_is_lost(pair):
-    ends = pair()
+def test_a_receiver_that_goes_away_is_lost(cable):
+    ends = cable()
     sender, receiver = ends.sender(), ends.receiver()
     sender.send(np.zeros((1, 10), np.complex64))
     receiver.receive(10)
@@ -189,8 +244,9 @@ def test_close_ends_a_call_that_waits(pair, end):
     """The other end is there and idle, so the call would wait for long; close comes from another thread."""
     ends = pair(timeout_s=50.0)
     sender, receiver = ends.sender(), ends.receiver()
-    sender.send(np.zeros((1, 10), np.complex64))
-    receiver.receive(10)
+    if not ends.blocks:
+        sender.send(np.zeros((1, 10), np.complex64))
+        receiver.receive(10)
     ended: list[Exception] = []
 
     def wait() -> None:
@@ -216,6 +272,7 @@ def test_close_is_idempotent_and_frees_the_address(pair, rng):
         x = noise(rng, 1, 50)
         with ends.sender() as sender, ends.receiver() as receiver:
             sender.send(x)
+            ends.flush(sender)
             assert np.array_equal(receiver.receive(50).samples, x)
         sender.close()
         receiver.close()
@@ -227,5 +284,5 @@ def test_close_is_idempotent_and_frees_the_address(pair, rng):
 
 def test_an_unknown_scheme_lists_the_known_ones():
     for uri in ("plutto:ip:192.168.2.1", "zmq", ""):
-        with pytest.raises(RadioNotFound, match="Known here: memory, zmq"):
+        with pytest.raises(RadioNotFound, match="Known here: memory, pluto, zmq"):
             open_radio(uri, RadioSettings(RATE))

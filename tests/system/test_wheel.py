@@ -49,7 +49,14 @@ def test_the_wheel_holds_the_packages_and_nothing_of_the_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"testbed", "edge", "server", "calibration"}
-    for needed in (".encoder.onnx", ".decoder.onnx", "deepjscc-cifar10.json", "two-users.toml", ".html.j2"):
+    for needed in (
+        ".encoder.onnx",
+        ".decoder.onnx",
+        "deepjscc-cifar10.json",
+        "zoo/dnn.onnx",
+        "two-users.toml",
+        ".html.j2",
+    ):
         assert any(name.endswith(needed) for name in names), needed
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from testbed.codec.card import Card, digest_pair
+from testbed.codec.card import Card, card_bytes, digest_pair
 from testbed.codec.train.loop import Pair, Recipe
 from testbed.codec.train.models import COMPLEX_CHANNELS, STRIDE
 from testbed.files import write_aside
@@ -75,5 +75,5 @@ def export(pair: Pair, recipe: Recipe, name: str, number: int, data: str, folder
 def write_card(card: Card, folder: Path) -> Path:
     """Write a card as readable JSON."""
     path = folder / f"{card.name}.json"
-    write_aside(path, msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+    write_aside(path, card_bytes(card))
     return path

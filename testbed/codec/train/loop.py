@@ -39,6 +39,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bfloat16: bool = True
 
 
+# What ships. The small pair is for boards, and to change codecs while a run goes on.
+RECIPES = {
+    "deepjscc-cifar10": Recipe(),
+    "deepjscc-cifar10-small": Recipe(epochs=16, width=32, encoder_blocks=2, decoder_blocks=3),
+}
+NUMBERS = {"deepjscc-cifar10": 1, "deepjscc-cifar10-small": 2}  # what a frame's header calls them
+
+
 class Pair(torch.nn.Module):
     """Encoder and decoder that were trained together; neither is of use with another partner."""
 

@@ -45,7 +45,7 @@ class Hub(End):
         self.malformed: Counter[str] = Counter()
         self.dropped = 0
         self._events: queue.Queue[tuple[str, AnyMessage | Lost]] = queue.Queue(EVENTS_KEPT)
-        self._orders: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[tuple[str, AnyMessage]] = queue.SimpleQueue()
         self._seen: dict[str, float] = {}
         self._ready: dict[str, Ready] = {}
         self._last_order: AnyMessage | None = None
@@ -89,6 +89,7 @@ class Hub(End):
         """
         wanted = list(names)
         ready: dict[str, Ready] = {}
+        others: list[tuple[str, AnyMessage | Lost]] = []
         say_at = time.monotonic() + SAY_WHO_IS_MISSING_S
         while missing := [name for name in wanted if name not in ready]:
             if should_stop():
@@ -100,9 +101,13 @@ class Hub(End):
                     raise PeerLost(f"{node} is gone: {message.reason}")
                 if isinstance(message, Ready):
                     ready[node] = message
+            elif event is not None and event not in others:
+                others.append(event)
             if time.monotonic() >= say_at:
                 log.info("waiting for %s", ", ".join(self._preparing(name) for name in missing))
                 say_at += SAY_WHO_IS_MISSING_S
+        for node, message in others:  # of who is not waited for: for whoever polls next
+            self._put(node, message)
         return ready
 
     def _preparing(self, name: str) -> str:
@@ -113,7 +118,12 @@ class Hub(End):
 
     def broadcast(self, message: AnyMessage) -> None:
         """Send to every member that is there; who says Ready later is answered with it, too."""
-        self._orders.put(message)
+        self._orders.put(("", message))
+
+    def send(self, node: str, message: AnyMessage) -> None:
+        """Send to one member; lost if it is gone, of which ``poll`` tells."""
+        encode(message)  # too large is the caller's error, not the thread's
+        self._orders.put((node, message))
 
     def poll(self, timeout_s: float) -> tuple[str, AnyMessage | Lost] | None:
         """The next event (a member's name, and its message or its loss), or None. Heartbeats go to ``progress``."""
@@ -131,9 +141,11 @@ class Hub(End):
                 frames = self._socket.recv_multipart()
                 self._take(frames[0].decode("utf-8", "backslashreplace"), frames[0], frames[1:])
             while not self._orders.empty():
-                self._last_order = self._orders.get()
-                for node in list(self._seen):
-                    self._send(node, self._last_order)
+                to, order = self._orders.get()
+                if not to:
+                    self._last_order = order
+                for node in [to] if to else list(self._seen):
+                    self._send(node, order)
             now = time.monotonic()
             if now >= beat_at:
                 beat_at = now + HEARTBEAT_S

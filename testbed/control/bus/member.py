@@ -26,6 +26,8 @@ from testbed.control.bus.wire import (
 from testbed.control.messages import AnyMessage, Artifact, Heartbeat, Ready, Result, Start, Stop
 from testbed.errors import PeerLost, PeerUnreachable, ProtocolError, RunIncomplete, SemtbError
 
+INBOX = 64  # messages that a node has not taken yet; one that takes none has left the protocol
+
 log = logging.getLogger(__name__)
 
 
@@ -71,6 +73,7 @@ class Member(End):
         self._should_stop = should_stop
         self._beat = Heartbeat(node=name)
         self._orders: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
+        self._inbox: queue.Queue[AnyMessage] = queue.Queue(INBOX)
         self._ready: Ready | None = None
         self._started: Start | None = None
         self._stop_reason: str | None = None
@@ -134,6 +137,18 @@ class Member(End):
         encode(message)  # too large is the caller's error, not the thread's
         self._orders.put(message)
 
+    def say(self, message: AnyMessage) -> None:
+        """Send any message to the server."""
+        encode(message)  # too large is the caller's error, not the thread's
+        self._orders.put(message)
+
+    def hear(self, timeout_s: float) -> AnyMessage | None:
+        """The next message of the server that is neither Start, Stop nor Heartbeat, or None. One may come twice."""
+        try:
+            return self._inbox.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
     def _run(self) -> None:
         begun = heard = time.monotonic()
         ready_at = beat_at = 0.0
@@ -191,6 +206,11 @@ class Member(End):
         elif isinstance(message, Stop) and self._stop_reason is None:
             self._stop_reason = message.reason
             self._news.set()
+        elif not isinstance(message, (Start, Stop, Heartbeat)):
+            try:
+                self._inbox.put_nowait(message)
+            except queue.Full:
+                self._fail(ProtocolError(f"the server at {self.address} sends more than {self.name} is to take"))
         self._answered.set()
 
     def _fail(self, error: SemtbError) -> None:

@@ -84,7 +84,7 @@ def test_wrong_shapes_are_refused(codec):
 
 @pytest.mark.needs_data
 def test_psnr_at_10_db_is_at_least_29_db(codec):
-    """Every fourth picture of the CIFAR-10 test set, less the 95 % interval; `semtb eval deepjscc` takes all of them."""
+    """Every fourth picture of the test set, less the 95 % interval; `semtb eval deepjscc` takes all."""
     score = awgn_score(codec, cifar10.load_test()[::4], 10.0, np.random.default_rng(3))
     assert score.psnr_of_mean_mse_db - score.ci95_db >= 29.0
     assert score.mean_psnr_db > score.psnr_of_mean_mse_db  # Jensen: the mean of logarithms

@@ -10,7 +10,14 @@ import pytest
 from testbed.config import AirConfig, EdgeConfig, ServerConfig, load_node, load_scenario
 from testbed.errors import AddressInUse, ScenarioError
 from testbed.lab import resolve as resolving
-from testbed.lab.resolve import find_scenario, open_scenario, require_free, resolve, write_configs
+from testbed.lab.resolve import (
+    find_scenario,
+    open_scenario,
+    require_free,
+    resolve,
+    shipped_scenarios,
+    write_configs,
+)
 
 
 def two_users(*settings: str, images: str | None = None):
@@ -140,3 +147,13 @@ def test_free_ports_avoid_those_that_are_held(monkeypatch: pytest.MonkeyPatch):
         if any(resolving.taken("127.0.0.1", port + i) for i in range(1, 7)):
             pytest.skip("somebody else holds a neighbouring port")
         assert resolving.free_base("127.0.0.1", 5) == port + 1
+
+
+@pytest.mark.parametrize("name", sorted(shipped_scenarios()))
+def test_every_shipped_scenario_resolves_and_reads_back(name, tmp_path):
+    """Loaded, resolved into node files, and the scenario as written is the scenario as read."""
+    scenario = open_scenario(name, [], None, None)
+    assert scenario.name == name
+    files = write_configs(tmp_path, scenario, resolve(scenario))
+    assert {"server", *(edge.name for edge in scenario.edges)} <= set(files)
+    assert load_scenario(tmp_path / "scenario.toml") == scenario

@@ -1,0 +1,62 @@
+"""From DAC codes to what enters the medium, and from what leaves it to ADC codes: levels, offsets and rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from testbed.air.iiod.device import RX, TX, VirtualPluto
+from testbed.air.impairments import phasor
+
+TX_FULL_SCALE = 1 << 14  # what clients take for full scale; the DAC itself goes to 2^15
+RX_FULL_SCALE = 1 << 11
+# Where full scale of TX_FULL_SCALE is full scale of RX_FULL_SCALE over a path of gain 1: a transmitter at -10 dB and a
+# receiver at 40 dB, about what 30 dB of attenuation in a cable leave of a Pluto's +1 dBm at that setting.
+UNITY_TX_GAIN_DB = -10.0
+UNITY_RX_GAIN_DB = 40.0
+AGC_TARGET_DBFS = -12.0
+UNUSED_DAC_BITS = 4
+
+
+def transmitted(
+    pluto: VirtualPluto, channel: int, codes: np.ndarray | None, receiver: VirtualPluto, first: int, count: int
+) -> np.ndarray:
+    r"""[count] complex64: :math:`x = g \, c / 2^{14} \, e^{j 2\pi (f_{TX} - f_{RX}) n / f_s}`.
+
+    The offset of the two oscillators turns the samples. Beyond half the rate nothing is received, nor between Plutos of
+    different rates. A real receiver would still hear the edge of a signal whose centre lies just outside its band, and
+    filter what here folds over when it lies just inside.
+    """
+    rate_hz = receiver.rate_hz(RX)
+    offset_hz = pluto.phy.true_lo_hz(pluto.phy.tx_lo) - receiver.phy.true_lo_hz(receiver.phy.rx_lo)
+    if codes is None or pluto.phy.tx_lo.off or pluto.rate_hz(TX) != rate_hz or abs(offset_hz) >= rate_hz / 2:
+        return np.zeros(count, dtype=np.complex64)
+    kept = codes[:, 2 * channel : 2 * channel + 2] >> UNUSED_DAC_BITS << UNUSED_DAC_BITS
+    gain = 10 ** ((float(pluto.phy.tx_gains_db[channel]) - UNITY_TX_GAIN_DB) / 20) / TX_FULL_SCALE
+    x = np.ascontiguousarray(kept, dtype=np.float32).view(np.complex64)[:, 0] * np.float32(gain)
+    if offset_hz:
+        x *= phasor(offset_hz, rate_hz, first, count)
+    return x
+
+
+def received(pluto: VirtualPluto, y: np.ndarray) -> np.ndarray:
+    """[n, columns] int16 ADC codes of [A, n] complex64, at each antenna's gain, rounded and held to 12 bits."""
+    out = np.zeros((y.shape[1], 2 * pluto.channels), dtype=np.int16)
+    if pluto.phy.rx_lo.off:
+        return out
+    for antenna, wave in enumerate(y[: pluto.channels]):
+        power = float(np.mean(wave.real**2 + wave.imag**2)) + 1e-20
+        pluto.phy.rssi_db[antenna] = UNITY_RX_GAIN_DB - 10 * np.log10(power)
+        if pluto.phy.modes[antenna] != "manual":
+            control_gain(pluto, antenna, power)
+        gain = 10 ** ((pluto.phy.rx_gain_db(antenna) - UNITY_RX_GAIN_DB) / 20) * RX_FULL_SCALE
+        codes = np.ascontiguousarray(wave * np.float32(gain)).view(np.float32).reshape(-1, 2)
+        np.rint(codes, out=codes)
+        out[:, 2 * antenna : 2 * antenna + 2] = np.clip(codes, -RX_FULL_SCALE, RX_FULL_SCALE - 1)
+    return out
+
+
+def control_gain(pluto: VirtualPluto, antenna: int, power: float) -> None:
+    """The gain that brings this stretch of samples to the target: AGC acts at once, and once a stretch."""
+    low, high = pluto.phy.rx_range_db()
+    wanted = UNITY_RX_GAIN_DB + AGC_TARGET_DBFS - 10 * np.log10(power)
+    pluto.phy.rx_gains_db[antenna] = int(np.clip(np.floor(wanted), low, high))

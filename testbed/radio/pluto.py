@@ -1,0 +1,157 @@
+"""An ADALM-Pluto (or a virtual one) as a radio: pyadi-iio sets it up, libiio's buffers carry the samples."""
+
+from __future__ import annotations
+
+import errno
+import threading
+
+import numpy as np
+
+from testbed.errors import PeerLost, RadioError
+from testbed.radio.base import RadioEvent, RadioSettings, RxBlock
+from testbed.radio.pluto_device import TX_DEVICE, Choice, PlutoDevice, open_device, parse
+from testbed.radio.pluto_receiver import Receiver
+from testbed.radio.zmq import in_range
+
+BLOCK_SAMPLES = 9_600  # of a buffer, 5 ms at 1.92 MS/s; at any rate far below the 2.5 s that a buffer may last
+KERNEL_BUFFERS = 4  # blocks of a TX buffer that wait in the device: 20 ms that a late sender may miss without a gap
+TX_FULL_SCALE = 1 << 14
+CLOSE_S = 0.1  # for a block on its way
+
+
+class PlutoRadio:
+    """``pluto:ip:192.168.2.1,lo_hz=2.45e9,tx_gain_db=-20,rx_gain_db=40`` or ``pluto:usb:1.4.5``
+
+    Behind the address stand, if wanted, ``lo_hz``, ``tx_gain_db`` (-89.75..0), ``rx_gain_db`` (integer) and ``lead_s``
+    (silence before the first sample); what is left out is as the settings say. One channel needs a Pluto as it is sold,
+    two a Pluto with 2R2T. Transmit and receive of one Pluto may be opened by two processes (by ``ip:``, not ``usb:``).
+
+    Full scale 1.0 is 2^14 of the DAC's 16 bits and 2^11 of the ADC's 12. The TX buffer is opened at once, so that a
+    virtual Pluto's time waits for it; the transmitter is muted (highest attenuation, LO off) until then and again when
+    it closes. The RX buffer is opened by the first `receive`, after all settings, so that no block from before is in
+    it; a thread reads it from then on, up to two seconds ahead. An overflow that the device reports becomes an event.
+    Underflows are not reported: some firmware has that bit always set.
+
+    Raises
+    ------
+    MissingExtra
+        If pyadi-iio or libiio is not installed.
+    RadioNotFound
+        If nothing answers at the address.
+    RadioError
+        If the URI is wrong, the device has too few channels, or it does not take a setting.
+    """
+
+    def __init__(self, uri: str, settings: RadioSettings) -> None:
+        self.uri = uri
+        self.settings = settings
+        self._choice: Choice = parse(uri, settings)
+        self._closed = threading.Event()
+        self._sending = threading.RLock()
+        self._held = np.zeros((settings.tx_channels, 0), dtype=np.complex64)
+        self._finished = False
+        self._txbuf = None
+        self._receiver: Receiver | None = None
+        self._received = 0
+        self._device: PlutoDevice | None = open_device(uri, self._choice, settings)
+        try:
+            if settings.tx_channels:
+                self._txbuf = self._device.open_buffer(TX_DEVICE, settings.tx_channels, BLOCK_SAMPLES, KERNEL_BUFFERS)
+                self._device.unmute()
+                lead = round(self._choice.lead_s * settings.sample_rate_hz)
+                self._held = np.zeros((settings.tx_channels, lead), dtype=np.complex64)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> PlutoRadio:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def send(self, samples: np.ndarray) -> None:
+        """See `testbed.radio.base.Radio.send`. What does not fill a block waits for more, or for `finish`."""
+        if not self.settings.tx_channels:
+            raise RadioError(f"{self.uri}: send: opened without a transmit channel")
+        x = in_range(samples, self.settings.tx_channels, self.uri)
+        with self._sending:
+            self._may_send()
+            if self._finished:
+                raise RadioError(f"{self.uri}: send after finish: open the radio anew to send more")
+            x = np.concatenate([self._held, x], axis=1)
+            whole = x.shape[1] // BLOCK_SAMPLES * BLOCK_SAMPLES
+            self._held = x[:, whole:]
+            for begin in range(0, whole, BLOCK_SAMPLES):
+                self._push(x[:, begin : begin + BLOCK_SAMPLES])
+
+    def finish(self) -> None:
+        """See `testbed.radio.base.Radio.finish`: so many blocks of silence go after the last that it has left."""
+        if not self.settings.tx_channels:
+            return
+        with self._sending:
+            if self._finished:
+                return
+            self._may_send()
+            silence = np.zeros((self.settings.tx_channels, BLOCK_SAMPLES), dtype=np.complex64)
+            if self._held.shape[1]:
+                self._push(np.concatenate([self._held, silence], axis=1)[:, :BLOCK_SAMPLES])
+            for _ in range(KERNEL_BUFFERS + 1):
+                self._push(silence)
+            self._finished = True
+            self._txbuf = None  # destroys it: from here on the device sends zeros
+
+    def receive(self, count: int) -> RxBlock:
+        """See `testbed.radio.base.Radio.receive`."""
+        if not self.settings.rx_channels:
+            raise RadioError(f"{self.uri}: receive: opened without a receive channel")
+        if self._closed.is_set():
+            raise RadioError(f"{self.uri}: receive: the radio is closed")
+        if self._receiver is None:
+            assert self._device is not None
+            self._receiver = Receiver(self._device, self.settings.rx_channels, BLOCK_SAMPLES, self._explained)
+        samples, events = self._receiver.take(count)
+        first = self._received
+        self._received += count
+        return RxBlock(samples, first, tuple(RadioEvent("overflow", first, 1, detail) for detail in events))
+
+    def close(self) -> None:
+        """Mute the transmitter, then free buffers and device, in this order; idempotent, from any thread."""
+        if self._closed.is_set() and self._device is None:
+            return
+        self._closed.set()
+        if self._sending.acquire(timeout=CLOSE_S):
+            self._sending.release()
+        elif self._txbuf is not None:
+            self._txbuf.cancel()  # wakes who waits in it; libiio then complains on standard error
+        if self._receiver is not None:
+            self._receiver.close()
+        device, self._device = self._device, None
+        if device is not None and self.settings.tx_channels:
+            device.mute()
+        self._txbuf = self._receiver = None  # buffers before their context, or libiio may crash
+        del device
+
+    def _may_send(self) -> None:
+        if self._closed.is_set():
+            raise RadioError(f"{self.uri}: send: the radio is closed")
+
+    def _push(self, x: np.ndarray) -> None:
+        """One block of [channel, n] within full scale."""
+        codes = np.ascontiguousarray(x.T).view(np.float32) * np.float32(TX_FULL_SCALE)
+        buffer = self._txbuf
+        self._may_send()
+        assert buffer is not None
+        try:
+            buffer.write(bytearray(np.rint(codes).astype("<i2").tobytes()))
+            buffer.push()
+        except OSError as error:
+            raise self._explained(error, "takes no samples") from None
+
+    def _explained(self, error: OSError, what: str) -> RadioError | PeerLost:
+        """What an error of libiio means here."""
+        if self._closed.is_set():
+            return RadioError(f"{self.uri}: closed while waiting")
+        if error.errno in (errno.ETIMEDOUT, errno.EAGAIN):
+            return PeerLost(f"{self._choice.address}: the Pluto is connected but {what}")
+        return PeerLost(f"{self._choice.address}: the Pluto went away ({error.strerror or error})")

@@ -1,0 +1,251 @@
+"""Finding a Pluto and setting it up through pyadi-iio: rate, frequency, gain, buffers, mute. No samples move here."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from testbed.errors import MissingExtra, RadioError, RadioNotFound
+from testbed.radio.base import RadioSettings
+from testbed.radio.sockets import probe
+
+IIOD_PORT = 30431
+PHY, TX_DEVICE, RX_DEVICE = "ad9361-phy", "cf-ad9361-dds-core-lpc", "cf-ad9361-lpc"
+STALL_S = 60.0  # for a device that is connected and does not go on, as `testbed.radio.sockets` has it
+MUTE_GAIN_DB = -89.75
+RATE_TOLERANCE = 1e-6  # the device rounds to what its dividers give
+STATUS_REGISTER, ADC_OVERFLOW = 0x80000088, 1 << 2
+
+LOOK_S = 0.1
+
+log = logging.getLogger(__name__)
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What a URI asks for."""
+
+    address: str  # as libiio has it: ip:192.168.2.1 or usb:1.4.5
+    lo_hz: float
+    tx_gain_db: float
+    rx_gain_db: float
+    lead_s: float = 0.0
+    wait_s: float = 0.0  # for the device to appear: a virtual one may start together with this process
+
+
+def parse(uri: str, settings: RadioSettings) -> Choice:
+    """``pluto:ADDRESS[,key=value…]`` with the settings for what it leaves out.
+
+    Raises
+    ------
+    RadioError
+        Unknown keys, wrong values, no address.
+    """
+    address, *options = uri.partition(":")[2].split(",")
+    values = {"lo_hz": settings.lo_hz, "tx_gain_db": settings.tx_gain_db, "rx_gain_db": settings.rx_gain_db}
+    values |= {"lead_s": 0.0, "wait_s": 0.0}
+    if address.partition(":")[0] not in ("ip", "usb", "local"):
+        raise RadioError(f"{uri}: write pluto:ip:ADDRESS or pluto:usb:BUS.PORT.INTERFACE; `iio_info -s` lists them")
+    for option in options:
+        key, _, text = option.partition("=")
+        try:
+            if key not in values:
+                raise RadioError(f"{uri}: {key}: unknown; known: {', '.join(values)}")
+            values[key] = float(text)
+        except ValueError:
+            raise RadioError(f"{uri}: {key} = {text!r}: a number is allowed") from None
+    for key, longest in (("lead_s", 10), ("wait_s", 60)):
+        if not 0 <= values[key] <= longest:
+            raise RadioError(f"{uri}: {key} = {values[key]:g}: allowed: 0..{longest}")
+    return Choice(address, **values)
+
+
+def libraries() -> tuple[Any, Any]:
+    """pyadi-iio and libiio's Python binding; both need the C library.
+
+    Raises
+    ------
+    MissingExtra
+        With the command that installs what is missing.
+    """
+    try:
+        import adi
+        import iio
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"Pluto radios need the extra `pluto` ({error.name} is not installed): pip install 'semcom-testbed[pluto]'"
+        ) from None
+    except (OSError, AttributeError, RuntimeError) as error:
+        raise MissingExtra(
+            f"Pluto radios need the C library libiio 0.x ({error}): sudo apt-get install libiio0"
+        ) from None
+    return adi, iio
+
+
+def open_device(uri: str, choice: Choice, settings: RadioSettings) -> PlutoDevice:
+    """Connect and set up; the transmitter is muted if it will be used.
+
+    Raises
+    ------
+    MissingExtra, RadioNotFound, RadioError
+        As `testbed.radio.pluto.PlutoRadio` has it.
+    """
+    adi, iio = libraries()
+    kind, _, host = choice.address.partition(":")
+    deadline = time.monotonic() + choice.wait_s
+    while reason := probe(f"tcp://{host}:{IIOD_PORT}", settings.timeout_s) if kind == "ip" else "":
+        if time.monotonic() > deadline:
+            break
+        time.sleep(LOOK_S)
+    if not reason:
+        try:
+            return PlutoDevice(uri, choice, settings, adi, iio.Context(choice.address))
+        except OSError as error:
+            reason = error.strerror or str(error)
+    raise RadioNotFound(
+        f"no Pluto at {choice.address} ({reason}). Is it plugged in? `semtb radio list` shows what answers; "
+        "without hardware: `semtb air --pluto 127.0.0.2`, then pluto:ip:127.0.0.2."
+    )
+
+
+class PlutoDevice:
+    """One connection to a Pluto, set up for what the settings ask."""
+
+    def __init__(self, uri: str, choice: Choice, settings: RadioSettings, adi: Any, context: Any) -> None:
+        self.uri = uri
+        self.context = context
+        self._iio = libraries()[1]
+        self._choice = choice
+        self._channels = settings.tx_channels
+        self._watches_status = True
+        device = context.find_device(RX_DEVICE)
+        if device is None or context.find_device(PHY) is None:
+            raise RadioError(f"{uri}: what answers there is no Pluto (no {PHY} and {RX_DEVICE}): {context.description}")
+        self.offered = len([channel for channel in device.channels if channel.scan_element]) // 2
+        wanted = max(settings.tx_channels, settings.rx_channels)
+        if wanted > self.offered:
+            raise RadioError(
+                f"{uri}: {wanted} channels wanted: this Pluto has {self.offered}. One with 2R2T has two (Rev. C or "
+                "later, its environment set to the AD9361 and 2r2t); or choose server.antennas=1"
+            )
+        self.sdr = (adi.Pluto if self.offered == 1 else adi.ad9361)(context)
+        context.set_timeout(int(STALL_S * 1e3))
+        with Alone(choice.address):
+            self._set_up(settings)
+
+    def _set_up(self, settings: RadioSettings) -> None:
+        sdr, choice = self.sdr, self._choice
+        rate_hz = round(settings.sample_rate_hz)
+        try:
+            if settings.tx_channels:
+                self.mute()
+            if abs(sdr.sample_rate - rate_hz) > rate_hz * RATE_TOLERANCE:
+                sdr.sample_rate = rate_hz  # loads a FIR too, which rates below 2.083 MS/s need
+            if settings.tx_channels:
+                sdr.tx_lo = round(choice.lo_hz)
+                sdr.tx_rf_bandwidth = rate_hz
+                sdr.disable_dds()
+            if settings.rx_channels:
+                sdr.rx_lo = round(choice.lo_hz)
+                sdr.rx_rf_bandwidth = rate_hz
+                for i in range(settings.rx_channels):
+                    setattr(sdr, f"gain_control_mode_chan{i}", "manual")
+                    setattr(sdr, f"rx_hardwaregain_chan{i}", choice.rx_gain_db)
+        except (OSError, ValueError) as error:
+            raise RadioError(
+                f"{self.uri}: the Pluto refuses rate {rate_hz} S/s, LO {choice.lo_hz:g} Hz or gain "
+                f"{choice.rx_gain_db:g} dB ({error}); `iio_attr -u {choice.address} -c {PHY}` shows its ranges"
+            ) from None
+        self._confirm("sample rate", sdr.sample_rate, rate_hz, rate_hz * RATE_TOLERANCE + 4)
+        for i in range(settings.rx_channels):
+            self._confirm("rx gain", getattr(sdr, f"rx_hardwaregain_chan{i}"), choice.rx_gain_db, 0.5)
+        for side in ("tx", "rx"):
+            if getattr(settings, f"{side}_channels"):
+                self._confirm(f"{side} LO", getattr(sdr, f"{side}_lo"), choice.lo_hz, 10.0)
+
+    def _confirm(self, what: str, got: float, wanted: float, tolerance: float) -> None:
+        """A write that is ignored says nothing on this device; reading back does."""
+        if abs(got - wanted) > tolerance:
+            raise RadioError(f"{self.uri}: {what}: wanted {wanted:.10g}, the Pluto has {got:.10g}")
+
+    def _tx_lo(self) -> Any:
+        return self.context.find_device(PHY).find_channel("altvoltage1", True)
+
+    def mute(self) -> None:
+        """No carrier: highest attenuation, LO off. A device that is gone is as quiet as can be told from here."""
+        try:
+            for i in range(self._channels):
+                setattr(self.sdr, f"tx_hardwaregain_chan{i}", MUTE_GAIN_DB)
+            self._tx_lo().attrs["powerdown"].value = "1"
+        except OSError as error:
+            log.warning("%s: could not mute the transmitter: %s", self.uri, error)
+
+    def unmute(self) -> None:
+        """The carrier at the gain that was asked for."""
+        try:
+            self._tx_lo().attrs["powerdown"].value = "0"
+            for i in range(self._channels):
+                setattr(self.sdr, f"tx_hardwaregain_chan{i}", self._choice.tx_gain_db)
+        except OSError as error:
+            raise RadioError(
+                f"{self.uri}: tx_gain_db = {self._choice.tx_gain_db:g}: refused ({error}): allowed: -89.75..0"
+            ) from None
+        for i in range(self._channels):
+            self._confirm("tx gain", getattr(self.sdr, f"tx_hardwaregain_chan{i}"), self._choice.tx_gain_db, 0.2)
+
+    def open_buffer(self, name: str, channels: int, samples: int, kernel_buffers: int) -> Any:
+        """A libiio buffer of the first ``channels`` complex channels.
+
+        Raises
+        ------
+        RadioError
+            If another program has it.
+        """
+        device = self.context.find_device(name)
+        try:
+            device.set_kernel_buffers_count(kernel_buffers)
+            for channel in device.channels:
+                if channel.scan_element:
+                    channel.enabled = int(channel.id.removeprefix("voltage")) < 2 * channels
+            return self._iio.Buffer(device, samples, False)
+        except OSError as error:
+            raise RadioError(
+                f"{self.uri}: its {'transmitter' if name == TX_DEVICE else 'receiver'} cannot be opened "
+                f"({error.strerror or error}): does another program use it?"
+            ) from None
+
+    def overflowed(self) -> bool:
+        """Whether samples were lost since the last call, as the FPGA's status bit says; it is cleared."""
+        if not self._watches_status:
+            return False
+        try:
+            device = self.context.find_device(RX_DEVICE)
+            lost = bool(device.reg_read(STATUS_REGISTER) & ADC_OVERFLOW)
+            if lost:
+                device.reg_write(STATUS_REGISTER, ADC_OVERFLOW)
+            return lost
+        except OSError:
+            self._watches_status = False
+            log.warning("%s: no access to its status register: lost samples go unseen", self.uri)
+            return False
+
+
+class Alone:
+    """One process of this machine at a time sets up a Pluto: rate and FIR take several writes, and have one owner."""
+
+    def __init__(self, address: str) -> None:
+        name = hashlib.sha256(address.encode()).hexdigest()[:16]
+        self._path = Path(tempfile.gettempdir()) / f"semtb-pluto-{name}.lock"
+
+    def __enter__(self) -> None:
+        self._file = self._path.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()

@@ -1,0 +1,223 @@
+"""A virtual Pluto in the hands of strangers: libiio's own tools and unmodified pyadi-iio."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from testbed.air.iiod.air import present
+from testbed.air.iiod.server import IiodServer
+from testbed.errors import AddressInUse, MissingExtra, RadioError, RadioNotFound
+from testbed.radio.base import RadioSettings
+from testbed.radio.registry import open_radio
+
+INSTALL = "sh tests/interop/deps-system.sh (Debian packages libiio-utils, libiio0)"
+EXTRA = "pip install 'semcom-testbed[pluto]'"
+RATE = 1.92e6
+LIMIT_S = 50
+
+
+def missing(reason: str) -> None:
+    """Skip; in CI fail."""
+    pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def tools() -> None:
+    """libiio's command line tools."""
+    for tool in ("iio_info", "iio_attr", "iio_readdev"):
+        if shutil.which(tool) is None:
+            missing(f"needs {tool}: {INSTALL}")
+
+
+@pytest.fixture(scope="module")
+def adi():
+    """pyadi-iio with the C library below it."""
+    try:
+        import adi
+    except (ImportError, OSError) as error:
+        missing(f"needs pyadi-iio and libiio: {EXTRA}; {INSTALL}. It said: {error}")
+    return adi
+
+
+def address() -> str:
+    """A loopback address that nobody else serves."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        tag = s.getsockname()[1]
+    return f"127.99.{tag >> 8}.{tag & 255 or 1}"
+
+
+@pytest.fixture(params=[1, 2])
+def pluto(request) -> Iterator[IiodServer]:
+    """One Pluto that hears itself, 1R1T and 2R2T."""
+    (server,) = present([address()], channels=request.param)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def single() -> Iterator[IiodServer]:
+    """One Pluto, 1R1T."""
+    (server,) = present([address()])
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def sdr(adi, single: IiodServer) -> Iterator:
+    """pyadi-iio's Pluto. Its buffers go before its context however the test ends, or libiio crashes the interpreter."""
+    one = adi.Pluto(uri=f"ip:{single.pluto.address}")
+    yield one
+    one.tx_destroy_buffer()
+    one.rx_destroy_buffer()
+
+
+def run(*command: str, **more) -> subprocess.CompletedProcess:
+    return subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False, **more)
+
+
+def attribute(uri: str, *words: str) -> str:
+    """iio_attr's answer; its complaint where it has one."""
+    done = run("iio_attr", "-u", uri, *words, text=True)
+    return (done.stdout + done.stderr).strip()
+
+
+def test_iio_info_reads_every_attribute(tools, pluto: IiodServer):
+    """The whole context, no attribute in error, and the channels of 1R1T or 2R2T."""
+    done = run("iio_info", "-u", f"ip:{pluto.pluto.address}", text=True)
+    assert done.returncode == 0, done.stderr
+    assert "ERROR" not in done.stdout
+    for device in ("ad9361-phy", "xadc", "cf-ad9361-dds-core-lpc", "cf-ad9361-lpc"):
+        assert f": {device}" in done.stdout
+    assert done.stdout.count("format: le:S12/16>>0") == 2 * pluto.pluto.channels
+    assert done.stdout.count("format: le:S16/16>>0") == 2 * pluto.pluto.channels
+
+
+def test_iio_attr_writes_what_is_allowed_and_hears_of_what_is_not(tools, single: IiodServer):
+    uri = f"ip:{single.pluto.address}"
+    assert attribute(uri, "-o", "-c", "ad9361-phy", "altvoltage0", "frequency", "2450000001") == "2450000000"
+    assert attribute(uri, "-o", "-c", "ad9361-phy", "altvoltage0", "frequency") == "2450000000"
+    assert single.pluto.phy.rx_lo.frequency_hz == 2_450_000_000
+    done = run("iio_attr", "-u", uri, "-o", "-c", "ad9361-phy", "altvoltage0", "frequency", "6000000000", text=True)
+    assert "Invalid argument" in done.stdout + done.stderr
+    assert attribute(uri, "-D", "ad9361-phy", "loopback", "1").endswith("1")
+    assert single.pluto.loopback == 1
+
+
+def test_iio_readdev_gets_samples(tools, pluto: IiodServer):
+    """Through digital loopback of the tone generator: a known tone, on all channels or on Q of the first alone."""
+    uri, device = f"ip:{pluto.pluto.address}", pluto.pluto
+    device.loopback = 1
+    for index, phase in ((0, 90_000), (2, 0)):
+        tone = device.dds.tones[index]
+        tone.scale, tone.step, tone.phase_mdeg = 0.5, 1024, phase  # a period of 64 samples
+    done = run("iio_readdev", "-u", uri, "-b", "512", "-s", "2048", "cf-ad9361-lpc")
+    assert done.returncode == 0, done.stderr
+    samples = np.frombuffer(done.stdout, "<i2").reshape(2048, 2 * device.channels)
+    n = np.arange(2048)
+    for column, wave in ((0, np.cos), (1, np.sin)):
+        exact = np.round(0.5 * 32_767 * wave(2 * np.pi * n / 64)).astype(np.int16) >> 4
+        assert np.max(np.abs(samples[:, column] - exact)) <= 1  # the last bit of cos and of a shifted sine
+    assert not samples[:, 2:].any()
+    done = run("iio_readdev", "-u", uri, "-b", "512", "-s", "512", "cf-ad9361-lpc", "voltage1")
+    assert np.array_equal(np.frombuffer(done.stdout, "<i2"), samples[:512, 1])
+
+
+def test_pyadi_sends_and_receives_exactly_through_digital_loopback(sdr, rng):
+    """Random 16-bit samples, cyclic, one period of 4096: found at one lag and equal there, in every later period."""
+    sdr.sample_rate = int(RATE)
+    assert sdr.sample_rate == int(RATE)
+    sdr.loopback = 1
+    sdr.tx_cyclic_buffer = True
+    x = rng.integers(-32_768, 32_768, 4096) + 1j * rng.integers(-32_768, 32_768, 4096)
+    sdr.tx(x)
+    sdr.rx_buffer_size = 8192
+    got = [sdr.rx() for _ in range(3)]
+    exact = np.floor(x.real / 16) + 1j * np.floor(x.imag / 16)
+    for block in got:
+        assert np.array_equal(block, np.tile(exact, 2))  # the first sample received is the first sent: no rotation
+
+
+def test_pyadi_hears_the_gain_and_the_offset_that_it_sets(sdr):
+    """Over the cable: 20 dB less gain is 20 dB less power to 0.2 dB, and 50 kHz between the LOs are 50 kHz to 10 Hz."""
+    sdr.sample_rate = 2_500_000
+    sdr.gain_control_mode_chan0 = "manual"
+    sdr.rx_lo, sdr.tx_lo = 2_400_000_000, 2_400_050_000
+    sdr.tx_hardwaregain_chan0 = -10.0
+    sdr.tx_cyclic_buffer = True
+    sdr.tx(np.full(1024, 2.0**13 + 0j))
+    sdr.rx_buffer_size = 1 << 15
+    power = []
+    for gain in (40.0, 20.0):
+        sdr.rx_hardwaregain_chan0 = gain
+        x = sdr.rx()
+        power.append(10 * np.log10(np.mean(np.abs(x) ** 2)))
+        offset_hz = np.angle(np.vdot(x[:-1], x[1:])) / (2 * np.pi) * 2_500_000
+        assert offset_hz == pytest.approx(50_000, abs=10)
+    assert power[0] == pytest.approx(10 * np.log10(1024**2), abs=0.2)
+    assert power[0] - power[1] == pytest.approx(20, abs=0.2)
+    sdr.tx_hardwaregain_chan0 = -30.0
+    assert power[1] - 10 * np.log10(np.mean(np.abs(sdr.rx()) ** 2)) == pytest.approx(20, abs=0.4)
+
+
+def test_our_radio_mutes_its_transmitter_when_it_closes(adi, single: IiodServer):
+    """The carrier is on while it is open, with the gain that was asked for, and off afterwards."""
+    phy = single.pluto.phy
+    with open_radio(f"pluto:ip:{single.pluto.address},tx_gain_db=-20", RadioSettings(RATE, tx_channels=1)):
+        assert not phy.tx_lo.off
+        assert phy.tx_gains_db == [-20]
+        assert phy.clock.rate_hz == RATE
+        assert phy.tx_lo.frequency_hz == 2_400_000_000
+    assert phy.tx_lo.off
+    assert float(phy.tx_gains_db[0]) == -89.75
+
+
+def test_our_radio_sets_what_it_receives_with(adi, single: IiodServer):
+    phy = single.pluto.phy
+    uri = f"pluto:ip:{single.pluto.address},lo_hz=868e6,rx_gain_db=12"
+    with open_radio(uri, RadioSettings(RATE, rx_channels=1)) as radio:
+        assert radio.receive(100).samples.shape == (1, 100)
+        assert (phy.modes, phy.rx_gains_db) == (["manual"], [12])
+        assert phy.rx_lo.frequency_hz == 868_000_000
+        assert phy.bandwidth_hz["rx"] == RATE
+
+
+@pytest.mark.parametrize(
+    "more, settings, said",
+    [
+        (",lo_hz=5.8e9", RadioSettings(RATE, rx_channels=1), "the Pluto refuses"),
+        (",rx_gain_db=90", RadioSettings(RATE, rx_channels=1), "the Pluto refuses"),
+        (",tx_gain_db=3", RadioSettings(RATE, tx_channels=1), r"allowed: -89\.75\.\.0"),
+        (",gain=3", RadioSettings(RATE, tx_channels=1), "unknown; known: lo_hz, tx_gain_db, rx_gain_db"),
+        ("", RadioSettings(100e3, rx_channels=1), "the Pluto refuses"),
+        ("", RadioSettings(RATE, rx_channels=2), "2 channels wanted: this Pluto has 1"),
+    ],
+)
+def test_our_radio_says_what_a_pluto_cannot(adi, single: IiodServer, more: str, settings: RadioSettings, said: str):
+    with pytest.raises(RadioError, match=said):
+        open_radio(f"pluto:ip:{single.pluto.address}{more}", settings)
+
+
+def test_a_pluto_that_is_not_there_is_named(adi):
+    where = address()
+    with pytest.raises(RadioNotFound, match=rf"no Pluto at ip:{where} \(connection refused\)\. Is it plugged in\?"):
+        open_radio(f"pluto:ip:{where}", RadioSettings(RATE, rx_channels=1))
+
+
+def test_a_second_server_of_an_address_is_refused(single: IiodServer):
+    with pytest.raises(AddressInUse, match=single.pluto.address):
+        present([single.pluto.address])
+
+
+def test_without_the_extra_its_name_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "adi", None)
+    with pytest.raises(MissingExtra, match=r"semcom-testbed\[pluto\]"):
+        open_radio("pluto:ip:127.0.0.2", RadioSettings(RATE, rx_channels=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from pathlib import Path
 
 import msgspec
@@ -60,7 +61,7 @@ def export(pair: Pair, recipe: Recipe, name: str, number: int, data: str, folder
         sha256=digest_pair(encoder, decoder),
         stride=STRIDE,
         complex_channels=channels,
-        bandwidth_ratio=f"{channels}/{3 * STRIDE**2}",
+        bandwidth_ratio=str(Fraction(channels, 3 * STRIDE**2)),
         data=data,
         recipe=msgspec.to_builtins(recipe),
         trained_with=f"torch {torch.__version__}",

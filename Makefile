@@ -28,6 +28,12 @@ lint: $(VENV)/.installed-test $(VENV)/.installed-lint ## ruff, mypy, import-lint
 bench: $(VENV)/.installed-test ## speed against peers, in build/bench.json
 	$(BIN)/python -m tests.benchmarks
 
+fuzz: $(VENV)/.installed-test ## what comes from outside, 20,000 times each
+	$(BIN)/python -m pytest tests/fuzz --timeout 1800 $(ARGS)
+
+soak: $(VENV)/.installed-test ## ten minutes on the air: nothing drifts, nothing grows
+	$(BIN)/python -m pytest tests/soak $(ARGS)
+
 deps-system: ## Debian packages that the interop tests want
 	sh tests/interop/deps-system.sh
 

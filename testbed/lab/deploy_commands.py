@@ -104,7 +104,7 @@ def put(
 ) -> None:
     """Pack, copy, install, check and start an edge (the default: `semtb deploy EDGE --to …`)."""
     from testbed.errors import BoardError
-    from testbed.lab.cli import keep_to_one_thread
+    from testbed.lab.surroundings import keep_to_one_thread
 
     keep_to_one_thread()
     from testbed.lab.deploy import Wishes, deploy

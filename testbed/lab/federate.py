@@ -18,7 +18,7 @@ from testbed.data.digits import CLASSES, Split, split
 from testbed.errors import MissingExtra, ScenarioError
 from testbed.files import write_aside
 from testbed.lab.federate_result import mark_cut_off, measure, show
-from testbed.lab.processes import Family, node_command
+from testbed.lab.processes import Family, Watch, node_command
 from testbed.lab.resolve import free_base
 from testbed.lab.run import LAST_WORDS_S, LOOK_S, Outcome, make_folder, trouble
 from testbed.lab.stopping import StopRequest
@@ -180,34 +180,13 @@ def require_training() -> None:
         )
 
 
-class Watch:
-    """What the server says on its standard output, and the bar that shows it."""
-
-    def __init__(self, bar: Progress) -> None:
-        self.bound = False
-        self._bar = bar
-        self._task = bar.add_task("starting", total=None)
-
-    def on_line(self, name: str, line: str) -> None:
-        """Take one line of a child."""
-        word, *rest = line.split() or [""]
-        if word == "bound":
-            self.bound = True
-            self._bar.update(self._task, description="edges learn alone")
-        elif word == "progress" and len(rest) == 3 and all(part.isdigit() for part in rest):
-            done, total, uploads = map(int, rest)
-            self._bar.update(
-                self._task, total=total, completed=done, description=f"round {done} of {total}, {uploads} uploads"
-            )
-
-
 def run_processes(
     files: dict[str, Path], folder: RunFolder, errors: Console, stop: StopRequest, debug: bool
 ) -> Outcome:
     """Start server and edges, and wait until all is done or one of them is not well."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        watch = Watch(bar)
+        watch = Watch(bar, "edges learn alone", "round {done} of {total}, {counted} uploads")
         with Family(watch.on_line, debug) as family:
 
             def start(name: str, kind: str, *more: str) -> None:

@@ -12,11 +12,36 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from rich.progress import Progress
 
 from testbed.lab.stopping import ONE_THREAD, SUPERVISED
 
 TERM_GRACE_S = 1.5  # from SIGTERM to SIGKILL; a run ends within 3 s, the rest is for the result file
 TAIL_BYTES = 8192
+
+
+class Watch:
+    """What a server says on its standard output, and the bar that shows it.
+
+    ``waiting`` is shown once the server has bound; ``going`` may name ``{done}``, ``{total}``, ``{counted}``.
+    """
+
+    def __init__(self, bar: Progress, waiting: str, going: str) -> None:
+        self.bound = False
+        self._bar = bar
+        self._waiting, self._going = waiting, going
+        self._task = bar.add_task("starting", total=None)
+
+    def on_line(self, name: str, line: str) -> None:
+        """Take one line of a child: ``bound ...`` or ``progress DONE TOTAL COUNTED``."""
+        word, *rest = line.split() or [""]
+        if word == "bound":
+            self.bound = True
+            self._bar.update(self._task, description=self._waiting)
+        elif word == "progress" and len(rest) == 3 and all(part.isdigit() for part in rest):
+            done, total, counted = map(int, rest)
+            said = self._going.format(done=done, total=total, counted=counted)
+            self._bar.update(self._task, total=total, completed=done, description=said)
 
 
 class Ended(msgspec.Struct, frozen=True):

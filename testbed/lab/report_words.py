@@ -52,7 +52,8 @@ def setting(record: RunRecord) -> str:
     """Under which conditions: one line."""
     parts = []
     if s := record.scenario:
-        if not any(e.radio for e in s.edges) and not s.server.radio:
+        emulated = not s.server.radio and not any(e.radio for e in s.edges)
+        if emulated or (record.result is not None and record.result.metrics.air is not None):
             channel = (
                 s.air.channel
                 if s.air.channel == "AWGN"

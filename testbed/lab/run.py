@@ -17,7 +17,7 @@ from rich.table import Table
 from testbed.config import Scenario, ServerConfig
 from testbed.errors import DataError
 from testbed.lab.plutos import presented_plutos
-from testbed.lab.processes import Ended, Family, node_command
+from testbed.lab.processes import Ended, Family, Watch, node_command
 from testbed.lab.resolve import Node, open_scenario, require_free, resolve, write_configs
 from testbed.lab.stopping import StopRequest
 from testbed.record import provenance
@@ -38,27 +38,6 @@ class Outcome(msgspec.Struct, frozen=True):
 
     status: int  # of the command: 0, 1 incomplete, 2 the user can put it right, 130 Ctrl-C
     reason: str = ""
-
-
-class Watch:
-    """What children say on their standard output, and the bar that shows it."""
-
-    def __init__(self, bar: Progress) -> None:
-        self.bound = False
-        self._bar = bar
-        self._task = bar.add_task("starting", total=None)
-
-    def on_line(self, name: str, line: str) -> None:
-        """Take one line of a child."""
-        word, *rest = line.split() or [""]
-        if word == "bound":
-            self.bound = True
-            self._bar.update(self._task, description="getting ready")
-        elif word == "progress" and len(rest) == 3 and all(part.isdigit() for part in rest):
-            done, total, frames = map(int, rest)
-            self._bar.update(
-                self._task, total=total, completed=done, description=f"on the air, {frames} frames received"
-            )
 
 
 def run_scenario(
@@ -147,7 +126,7 @@ def run_processes(
     assert isinstance(server.config, ServerConfig)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        watch = Watch(bar)
+        watch = Watch(bar, "getting ready", "on the air, {counted} frames received")
         with Family(watch.on_line, debug) as family:
 
             def start(node: Node, *more: str) -> None:

@@ -10,8 +10,9 @@ import pytest
 from rich.progress import Progress
 
 from testbed.errors import DataError
+from testbed.lab.processes import Watch
 from testbed.lab.resolve import open_scenario
-from testbed.lab.run import Watch, make_folder, mark_incomplete, tidy
+from testbed.lab.run import make_folder, mark_incomplete, tidy
 from testbed.lab.stopping import SIGNALS, StopRequest
 from testbed.record.folder import RunFolder
 from testbed.record.schema import read_result
@@ -65,7 +66,7 @@ def test_without_out_each_run_has_a_folder_of_its_own(tmp_path: Path, monkeypatc
 def test_children_may_say_anything():
     """Known lines move the bar; all else is passed over."""
     with Progress(disable=True) as bar:
-        watch = Watch(bar)
+        watch = Watch(bar, "getting ready", "{counted} frames")
         for line in ("", " ", "progress", "progress 1 2", "progress x y z", "progress -1 2 3", "nonsense \x00"):
             watch.on_line("server", line)
         assert not watch.bound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -24,6 +25,8 @@ RATE_TOLERANCE = 1e-6  # the device rounds to what its dividers give
 STATUS_REGISTER, ADC_OVERFLOW = 0x80000088, 1 << 2
 
 LOOK_S = 0.1
+BUSY_TRIES_S = 2.0  # an OPEN may overtake the CLOSE before it: libiio, iiod/ops.c
+BUSY_PAUSE_S = 0.02
 
 log = logging.getLogger(__name__)
 
@@ -199,6 +202,17 @@ class PlutoDevice:
         for i in range(self._channels):
             self._confirm("tx gain", getattr(self.sdr, f"tx_hardwaregain_chan{i}"), self._choice.tx_gain_db, 0.2)
 
+    def _make_buffer(self, device: Any, samples: int) -> Any:
+        """A buffer, tried again for a while where the device is busy: its last client may have closed a moment ago."""
+        end = time.monotonic() + BUSY_TRIES_S
+        while True:
+            try:
+                return self._iio.Buffer(device, samples, False)
+            except OSError as error:
+                if error.errno != errno.EBUSY or time.monotonic() > end:
+                    raise
+            time.sleep(BUSY_PAUSE_S)
+
     def open_buffer(self, name: str, channels: int, samples: int, kernel_buffers: int) -> Any:
         """A libiio buffer of the first ``channels`` complex channels.
 
@@ -213,7 +227,7 @@ class PlutoDevice:
             for channel in device.channels:
                 if channel.scan_element:
                     channel.enabled = int(channel.id.removeprefix("voltage")) < 2 * channels
-            return self._iio.Buffer(device, samples, False)
+            return self._make_buffer(device, samples)
         except OSError as error:
             raise RadioError(
                 f"{self.uri}: its {'transmitter' if name == TX_DEVICE else 'receiver'} cannot be opened "

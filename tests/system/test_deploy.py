@@ -32,6 +32,8 @@ from testbed.record.schema import metrics_bytes, read_result
 
 pytestmark = pytest.mark.timeout(180)
 Run = Any  # of conftest.py, which pytest loads and nobody imports
+# A shell's background job starts with Ctrl-C ignored, and tests may run in one.
+AS_IN_A_TERMINAL: Any = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
 SEMTB = [sys.executable, "-m", "testbed.lab.cli"]
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = "firmware_configs/systemd/semtb-edge.service"
@@ -189,7 +191,7 @@ def test_a_deployed_edge_is_checked_and_waits_for_a_server(deployed: Board):
 def test_a_followed_log_goes_on_until_ctrl_c_and_leaves_no_session(deployed: Board):
     """What is there comes at once, what is added comes as it is; then status 130 and an SSH server without children."""
     command = [*SEMTB, "deploy", "log", "edge-1", *deployed.reach(), "--follow"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **AS_IN_A_TERMINAL)
     assert process.stdout is not None
     assert "waiting for a server" in process.stdout.readline()
     with (deployed.disk / "edge-1" / "edge.log").open("a") as log:
@@ -303,7 +305,7 @@ def test_ctrl_c_while_the_board_installs_leaves_the_one_before(deployed: Board):
     assert eventually(deployed.standing)
     release, pid = deployed.release(), deployed.standing()
     command = [*SEMTB, "deploy", "edge-1", *deployed.reach(), "--reuse-packages", sys.executable]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **AS_IN_A_TERMINAL)
 
     def installing() -> list[psutil.Process]:
         return [p for p in deployed.processes() if "venv" in p.cmdline() or "ensurepip" in p.cmdline()]

@@ -17,6 +17,7 @@ BLOCK_SAMPLES = 9_600  # of a buffer, 5 ms at 1.92 MS/s; at any rate far below t
 KERNEL_BUFFERS = 4  # blocks of a TX buffer that wait in the device: 20 ms that a late sender may miss without a gap
 TX_FULL_SCALE = 1 << 14
 CLOSE_S = 0.1  # for a block on its way
+WOKEN_S = 2.0  # for a thread whose wait in libiio was cancelled
 
 
 class PlutoRadio:
@@ -120,10 +121,12 @@ class PlutoRadio:
         if self._closed.is_set() and self._device is None:
             return
         self._closed.set()
-        if self._sending.acquire(timeout=CLOSE_S):
-            self._sending.release()
-        elif self._txbuf is not None:
+        idle = self._sending.acquire(timeout=CLOSE_S)
+        if not idle and self._txbuf is not None:
             self._txbuf.cancel()  # wakes who waits in it; libiio then complains on standard error
+            idle = self._sending.acquire(timeout=WOKEN_S)  # nobody may be in a buffer that is destroyed
+        if idle:
+            self._sending.release()
         if self._receiver is not None:
             self._receiver.close()
         device, self._device = self._device, None
@@ -139,14 +142,22 @@ class PlutoRadio:
     def _push(self, x: np.ndarray) -> None:
         """One block of [channel, n] within full scale."""
         codes = np.ascontiguousarray(x.T).view(np.float32) * np.float32(TX_FULL_SCALE)
-        buffer = self._txbuf
         self._may_send()
-        assert buffer is not None
+        failure = self._write(bytearray(np.rint(codes).astype("<i2").tobytes()))
+        if failure is not None:
+            raise failure
+
+    def _write(self, block: bytearray) -> RadioError | PeerLost | None:
+        """Hand one block to libiio. What failed is returned: raised from here, it would keep the buffer alive."""
+        buffer = self._txbuf
+        if buffer is None:
+            return RadioError(f"{self.uri}: closed while waiting")
         try:
-            buffer.write(bytearray(np.rint(codes).astype("<i2").tobytes()))
+            buffer.write(block)
             buffer.push()
         except OSError as error:
-            raise self._explained(error, "takes no samples") from None
+            return self._explained(error, "takes no samples")
+        return None
 
     def _explained(self, error: OSError, what: str) -> RadioError | PeerLost:
         """What an error of libiio means here."""

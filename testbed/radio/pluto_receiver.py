@@ -17,6 +17,7 @@ KERNEL_BUFFERS = 16  # 80 ms in the device at 1.92 MS/s
 RX_FULL_SCALE = 1 << 11
 LOOK_S = 0.1
 CLOSE_S = 0.2
+WOKEN_S = 2.0  # for the thread, once its wait in libiio was cancelled
 
 
 class Receiver:
@@ -67,7 +68,7 @@ class Receiver:
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():  # it waits in the device
             self._buffer.cancel()
-            self._thread.join(CLOSE_S)
+            self._thread.join(WOKEN_S)
         self._buffer = None
 
     def _next(self) -> tuple[np.ndarray, bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import socket
 import threading
 import time
@@ -34,10 +36,13 @@ class Wire:
         return np.stack([transmitted[user] for user in sorted(transmitted)])
 
 
+ADDRESSES = itertools.count(2)
+
+
 def wired_plutos(channels: int) -> tuple[list[str], list[IiodServer]]:
     """Two virtual Plutos on loopback addresses of their own, the first's transmitter wired to the second's receiver."""
-    tag = free_port()
-    addresses = [f"127.{100 + i}.{tag >> 8}.{tag & 255 or 1}" for i in range(2)]
+    number = next(ADDRESSES)
+    addresses = [f"127.{100 + i}.{os.getpid() & 255}.{number}" for i in range(2)]
     sender, receiver = (VirtualPluto(address, channels) for address in addresses)
     hearing = Hearing(receiver, {i: (sender, i) for i in range(channels)}, lambda rate_hz: Wire())
     return addresses, serve([sender, receiver], [hearing], float("inf"))

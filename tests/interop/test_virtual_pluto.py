@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,12 +47,12 @@ def adi():
     return adi
 
 
+ADDRESSES = itertools.count(2)
+
+
 def address() -> str:
     """A loopback address that nobody else serves."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        tag = s.getsockname()[1]
-    return f"127.99.{tag >> 8}.{tag & 255 or 1}"
+    return f"127.99.{os.getpid() & 255}.{next(ADDRESSES)}"
 
 
 @pytest.fixture(params=[1, 2])

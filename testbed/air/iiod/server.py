@@ -53,7 +53,8 @@ class IiodServer:
                 ) from None
             raise RadioError(f"--pluto {pluto.address}: {error.strerror}: write an address of this machine") from None
         self._listener.settimeout(ACCEPT_S)
-        threading.Thread(target=self._accept, name=f"iiod-{pluto.address}", daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, name=f"iiod-{pluto.address}", daemon=True)
+        self._accepting.start()
 
     @property
     def clients(self) -> int:
@@ -61,9 +62,11 @@ class IiodServer:
         return len(self._connections)
 
     def close(self) -> None:
-        """Refuse and cut all connections; idempotent."""
+        """Refuse and cut all connections; idempotent. The address is free afterwards."""
         self._closing.set()
         self._listener.close()
+        if threading.current_thread() is not self._accepting:
+            self._accepting.join(10 * ACCEPT_S)  # a listener lives on while a thread waits in it
         for connection in list(self._connections):
             cut(connection)
 

@@ -6,6 +6,7 @@ set -eu
 PACKAGES="
 gnuradio
 chromium
+chromium-driver
 openssh-server
 libiio-utils
 libiio0

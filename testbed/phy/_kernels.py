@@ -17,27 +17,27 @@ def viterbi(llr: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     steps = llr.shape[0]
     states = outputs.shape[0]
     half = states // 2
+    # State s is reached from 2 (s mod half) and the next, on input s // half: what these two transitions send, as
+    # factors, so that the loop over states has no look-up and runs in vector lanes.
+    sent = np.empty((2, 2, states), np.float32)  # [from the even or the odd state, bit, to]
+    for state in range(states):
+        for odd in range(2):
+            pair = outputs[2 * (state % half) + odd, state // half]
+            sent[odd, 0, state] = pair >> 1
+            sent[odd, 1, state] = pair & 1
     metric = np.full(states, np.float32(-1e30))
     metric[0] = 0.0
     following = np.empty(states, np.float32)
     choice = np.empty((steps, states), np.uint8)
-    branch = np.empty(4, np.float32)
     for step in range(steps):
-        branch[0] = 0.0
-        branch[1] = llr[step, 1]
-        branch[2] = llr[step, 0]
-        branch[3] = llr[step, 0] + llr[step, 1]
-        for state in range(states):
-            bit = state // half
-            low = 2 * (state % half)
-            first = metric[low] + branch[outputs[low, bit]]
-            second = metric[low + 1] + branch[outputs[low + 1, bit]]
-            if second > first:
-                following[state] = second
-                choice[step, state] = 1
-            else:
-                following[state] = first
-                choice[step, state] = 0
+        first, second = llr[step, 0], llr[step, 1]
+        for bit in range(2):
+            for low in range(half):
+                state = bit * half + low
+                even = metric[2 * low] + (first * sent[0, 0, state] + second * sent[0, 1, state])
+                odd = metric[2 * low + 1] + (first * sent[1, 0, state] + second * sent[1, 1, state])
+                choice[step, state] = odd > even
+                following[state] = max(even, odd)
         metric, following = following, metric
     bits = np.empty(steps, np.uint8)
     state = 0
@@ -45,6 +45,37 @@ def viterbi(llr: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         bits[step] = state // half
         state = 2 * (state % half) + choice[step, state]
     return bits
+
+
+@numba.njit(cache=True, nogil=True)
+def sum_repeats(llr: np.ndarray, places: np.ndarray, code: int) -> np.ndarray:
+    """Add what was received of each code bit: [code] float32, ``places`` naming the code bit of each of ``llr``.
+
+    What is not finite is left out: it says nothing.
+    """
+    total = np.zeros(code, np.float64)
+    for i in range(llr.shape[0]):
+        if np.isfinite(llr[i]):
+            total[places[i]] += llr[i]
+    return total.astype(np.float32)
+
+
+@numba.njit(cache=True, nogil=True)
+def rotate(samples: np.ndarray, coarse: np.ndarray, fine: np.ndarray) -> np.ndarray:
+    """Multiply [row, n] complex64, sample n by ``coarse[n // B] * fine[n % B]`` with B = len(fine)."""
+    rows, count = samples.shape
+    block = fine.shape[0]
+    out = np.empty((rows, count), np.complex64)
+    phasor = np.empty(block, np.complex64)
+    for i in range(coarse.shape[0]):
+        begin = i * block
+        size = min(block, count - begin)
+        for j in range(size):
+            phasor[j] = coarse[i] * fine[j]
+        for row in range(rows):
+            for j in range(size):
+                out[row, begin + j] = samples[row, begin + j] * phasor[j]
+    return out
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from testbed.errors import ShapeError
-from testbed.phy._kernels import viterbi
+from testbed.phy._kernels import sum_repeats, viterbi
 from testbed.phy.interleave import permutation
 
 CONSTRAINT_LENGTH = 7
@@ -67,15 +67,16 @@ def decode(llr: np.ndarray, payload_bytes: int) -> bytes | None:
         Positive means bit 1; what is not finite counts as 0, knowing nothing.
     payload_bytes : int
     """
-    soft = np.nan_to_num(np.asarray(llr, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    llr = np.ascontiguousarray(llr, np.float32)
     code = code_bits(payload_bytes)
-    combined = np.bincount(_places(code, len(soft)), weights=soft, minlength=code).astype(np.float32)
+    combined = sum_repeats(llr, _places(code, len(llr)), code)
     bits = viterbi(combined.reshape(-1, 2), trellis_outputs())[:-TAIL_BITS]
     protected = np.packbits(bits).tobytes()
     payload, crc = protected[:-CRC_BYTES], protected[-CRC_BYTES:]
     return payload if zlib.crc32(payload).to_bytes(CRC_BYTES, "big") == crc else None
 
 
+@lru_cache(maxsize=8)
 def _places(code: int, coded_bits: int) -> np.ndarray:
     """Which code bit stands at each place on the air: repetition as even as can be, then the interleaver.
 

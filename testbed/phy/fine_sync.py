@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -9,6 +10,7 @@ import scipy.fft
 from scipy.special import gammainccinv
 
 from testbed.errors import ShapeError
+from testbed.phy._kernels import rotate
 from testbed.phy.preamble import preamble, preamble_grid
 from testbed.phy.waveform import PREAMBLE_PERIODS, Waveform
 
@@ -37,8 +39,8 @@ def derotate(samples: np.ndarray, cfo_hz: float, waveform: Waveform, first_sampl
     cycles = cfo_hz / waveform.sample_rate_hz
     coarse = np.exp(-2j * np.pi * np.mod(cycles * (first_sample + np.arange(0, count, PHASOR_BLOCK)), 1.0))
     fine = np.exp(-2j * np.pi * cycles * np.arange(PHASOR_BLOCK))
-    phasor = np.multiply.outer(coarse.astype(np.complex64), fine.astype(np.complex64)).ravel()[:count]
-    return samples * phasor
+    rows = np.ascontiguousarray(samples).reshape(math.prod(samples.shape[:-1]), count)
+    return rotate(rows, coarse.astype(np.complex64), fine.astype(np.complex64)).reshape(samples.shape)
 
 
 def estimate_cfo(samples: np.ndarray, waveform: Waveform, coarse_cfo_hz: float) -> float:

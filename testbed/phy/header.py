@@ -95,7 +95,7 @@ def header_from_symbols(x_hat: np.ndarray, no_eff: np.ndarray | float, waveform:
     if x_hat.shape != shape:
         raise ShapeError(f"header symbols {x_hat.shape}: must be {shape}")
     llr = qpsk_llr(x_hat.ravel(), np.broadcast_to(np.asarray(no_eff, np.float32), shape).ravel())
-    llr *= 1 - 2 * _scrambler(user, len(llr)).astype(np.float32)
+    llr *= _scrambler_signs(user, len(llr))
     payload = coding.decode(llr, HEADER_BYTES)
     if payload is None:
         return None
@@ -113,3 +113,9 @@ def _coded_bits(waveform: Waveform) -> int:
 @lru_cache(maxsize=32)
 def _scrambler(user: int, count: int) -> np.ndarray:
     return gold_bits(SCRAMBLER_BASE + user, count)
+
+
+@lru_cache(maxsize=32)
+def _scrambler_signs(user: int, count: int) -> np.ndarray:
+    """[count] float32: -1 where the scrambler turns a bit."""
+    return 1 - 2 * _scrambler(user, count).astype(np.float32)

@@ -47,7 +47,7 @@ def bounds(snr_db: float) -> tuple[float, float]:
 def test_offset_and_timing_are_within_3_db_of_their_bounds(snr_db, rng):
     """Single path, one antenna, any fraction of a sample, any offset to +-25 kHz, hypothesis up to half a step off.
 
-    400 trials, so +-0.6 dB (two standard errors). Measured over 2000: offset 1.0 to 1.4 dB, timing 0.5 to 0.7 dB.
+    3 dB is the goal. 400 trials, so +-0.6 dB (two standard errors): the offset keeps 1 dB from it, the timing 1.5 dB.
     """
     errors = []
     for _ in range(400):
@@ -56,7 +56,7 @@ def test_offset_and_timing_are_within_3_db_of_their_bounds(snr_db, rng):
         estimate = sync.estimate_cfo(samples, OTA, cfo_hz + rng.uniform(-1875, 1875))
         errors.append((estimate - cfo_hz, sync.estimate_timing(samples, OTA, estimate) - delay))
     loss_db = 10 * np.log10(np.mean(np.square(errors), axis=0) / bounds(snr_db))
-    assert np.all(loss_db < 3)
+    assert np.all(loss_db < (2.0, 1.5))
     assert np.all(loss_db > -0.8)
     bias = np.abs(np.mean(errors, axis=0)) / (np.std(errors, axis=0) / np.sqrt(400))
     assert np.all(bias < 4)

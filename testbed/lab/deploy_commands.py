@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -20,6 +21,12 @@ EPILOG = (
     "semtb run two-users --remote edge-1=pi@10.0.0.7  |  semtb deploy remove edge-1 --to pi@10.0.0.7"
 )
 DEFAULT = "put"
+LOOKED_AFTER = {
+    "status": "Tell what is deployed, on what, and whether it runs.",
+    "start": "Let it wait for a server again.",
+    "stop": "End it; it stays deployed, and is not started at the next boot.",
+    "remove": "End it and leave nothing of it on the board.",
+}
 
 
 class DeployGroup(TyperGroup):
@@ -117,22 +124,6 @@ def put(
     deploy(opened, edge, target_of(to, port, identity, ssh_options, python, base), wishes, Console())
 
 
-@deploy_app.command("status")
-def status(
-    edge: Edge,
-    to: To,
-    port: Port = None,
-    identity: Identity = "",
-    ssh_options: SshOptions = None,
-    python: Python = "python3",
-    base: Base = "",
-) -> None:
-    """Tell what is deployed, on what, and whether it runs."""
-    from testbed.lab import deploy
-
-    deploy.status(edge, target_of(to, port, identity, ssh_options, python, base), Console())
-
-
 @deploy_app.command("log")
 def log(
     edge: Edge,
@@ -151,49 +142,24 @@ def log(
     follow_log(target_of(to, port, identity, ssh_options, python, base), edge, lines, follow)
 
 
-@deploy_app.command("start")
-def start(
-    edge: Edge,
-    to: To,
-    port: Port = None,
-    identity: Identity = "",
-    ssh_options: SshOptions = None,
-    python: Python = "python3",
-    base: Base = "",
-) -> None:
-    """Let it wait for a server again."""
-    from testbed.lab import deploy
+def look_after(action: str) -> Callable[..., None]:
+    """The command that does ``action`` of `testbed.lab.deploy` to a deployed edge."""
 
-    deploy.start(edge, target_of(to, port, identity, ssh_options, python, base), Console())
+    def command(
+        edge: Edge,
+        to: To,
+        port: Port = None,
+        identity: Identity = "",
+        ssh_options: SshOptions = None,
+        python: Python = "python3",
+        base: Base = "",
+    ) -> None:
+        from testbed.lab import deploy
 
+        getattr(deploy, action)(edge, target_of(to, port, identity, ssh_options, python, base), Console())
 
-@deploy_app.command("stop")
-def stop(
-    edge: Edge,
-    to: To,
-    port: Port = None,
-    identity: Identity = "",
-    ssh_options: SshOptions = None,
-    python: Python = "python3",
-    base: Base = "",
-) -> None:
-    """End it; it stays deployed, and is not started at the next boot."""
-    from testbed.lab import deploy
-
-    deploy.stop(edge, target_of(to, port, identity, ssh_options, python, base), Console())
+    return command
 
 
-@deploy_app.command("remove")
-def remove(
-    edge: Edge,
-    to: To,
-    port: Port = None,
-    identity: Identity = "",
-    ssh_options: SshOptions = None,
-    python: Python = "python3",
-    base: Base = "",
-) -> None:
-    """End it and leave nothing of it on the board."""
-    from testbed.lab import deploy
-
-    deploy.remove(edge, target_of(to, port, identity, ssh_options, python, base), Console())
+for name, told in LOOKED_AFTER.items():
+    deploy_app.command(name, help=told)(look_after(name))

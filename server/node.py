@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from testbed.background import Background
 from testbed.config import ServerConfig
-from testbed.control.bus import Hub, Lost
-from testbed.control.messages import Ready, Result, Start, Stop
+from testbed.control.bus import Hub, Lost, hosting
+from testbed.control.messages import Ready, Result, Start
 from testbed.errors import PeerLost, RunIncomplete
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import Radio, RadioSettings, RxBlock
@@ -59,19 +59,10 @@ def run_server(
     RunIncomplete
         If ``should_stop`` says so first; what was received is kept.
     """
-    with Hub(config.control, config.server.name) as hub:
-        tell(f"bound {config.control}")
+    with hosting(config.control, config.server.name, tell) as hub:
         log.info("control bus at %s; waiting for %s", config.control, ", ".join(config.expects))
         out.mkdir(parents=True, exist_ok=True)
-        reason = "the server ended"
-        try:
-            serve(hub, config, RunFolder(out), should_stop, tell)
-            reason = ""
-        except BaseException as error:
-            reason = str(error) or type(error).__name__
-            raise
-        finally:
-            hub.broadcast(Stop(reason=reason))
+        serve(hub, config, RunFolder(out), should_stop, tell)
 
 
 def serve(

@@ -14,8 +14,8 @@ from server.federation.aggregation import AGGREGATIONS, Released
 from testbed.codec.classifier import Classifier
 from testbed.codec.evidence import Landmarks
 from testbed.config_federation import TeacherConfig
-from testbed.control.bus import Hub, Lost
-from testbed.control.messages import Ask, Installed, Pair, PublicSet, Refusal, Start, Stop, Upload
+from testbed.control.bus import Hub, Lost, hosting
+from testbed.control.messages import Ask, Installed, Pair, PublicSet, Refusal, Start, Upload
 from testbed.data.partition import Unlabelled
 from testbed.errors import PeerLost, ProtocolError, RunIncomplete
 from testbed.record.folder import METRICS_LOG, RunFolder
@@ -56,18 +56,9 @@ def run_rounds(
     RunIncomplete
         If ``should_stop`` says so first.
     """
-    with Hub(config.control, config.name) as hub:
-        tell(f"bound {config.control}")
-        reason = "the server ended"
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            Rounds(hub, config, RunFolder(out), should_stop, tell).run()
-            reason = ""
-        except BaseException as error:
-            reason = str(error) or type(error).__name__
-            raise
-        finally:
-            hub.broadcast(Stop(reason=reason))
+    with hosting(config.control, config.name, tell) as hub:
+        out.mkdir(parents=True, exist_ok=True)
+        Rounds(hub, config, RunFolder(out), should_stop, tell).run()
 
 
 class Rounds:

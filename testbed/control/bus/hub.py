@@ -6,7 +6,8 @@ import logging
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 import zmq
@@ -210,3 +211,19 @@ class Hub(End):
 
     def _failed(self, reason: str) -> None:
         self._put(self.name, Lost(reason))
+
+
+@contextmanager
+def hosting(address: str, name: str, tell: Callable[[str], None]) -> Iterator[Hub]:
+    """A hub for one run: ``bound ADDRESS`` is told, and however the run ends, every member hears that and why."""
+    with Hub(address, name) as hub:
+        tell(f"bound {address}")
+        reason = "the server ended"
+        try:
+            yield hub
+            reason = ""
+        except BaseException as error:
+            reason = str(error) or type(error).__name__
+            raise
+        finally:
+            hub.broadcast(Stop(reason=reason))

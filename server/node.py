@@ -14,6 +14,7 @@ from testbed.config import ServerConfig
 from testbed.control.bus import Hub, Lost, hosting
 from testbed.control.messages import Ready, Result, Start
 from testbed.errors import PeerLost, RunIncomplete
+from testbed.files import ensure_folder
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import Radio, RadioSettings, RxBlock
 from testbed.radio.registry import open_radio
@@ -61,7 +62,7 @@ def run_server(
     """
     with hosting(config.control, config.server.name, tell) as hub:
         log.info("control bus at %s; waiting for %s", config.control, ", ".join(config.expects))
-        out.mkdir(parents=True, exist_ok=True)
+        ensure_folder(out)
         serve(hub, config, RunFolder(out), should_stop, tell)
 
 

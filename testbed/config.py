@@ -126,6 +126,11 @@ class Air(Strict, frozen=True):
         check(0 <= self.delay_spread_s <= 1e-5, "air.delay_spread_s", self.delay_spread_s, "0..1e-5")
         check(0 <= self.doppler_hz <= 2000, "air.doppler_hz", self.doppler_hz, "0..2000")
         check(64 <= self.block_samples <= 1_000_000, "air.block_samples", self.block_samples, "64..1000000")
+        common_hz, users_hz = self.common_cfo_hz, self.user_cfo_hz
+        check(common_hz is None or abs(common_hz) <= 200e3, "air.common_cfo_hz", common_hz, "-200000..200000")
+        check(all(abs(f) <= 200e3 for f in users_hz or []), "air.user_cfo_hz", users_hz, "-200000..200000 each")
+        delays = self.user_delay_samples
+        check(all(0 <= d <= 4096 for d in delays or []), "air.user_delay_samples", delays, "0..4096 each")
 
 
 class Scenario(Strict, frozen=True):
@@ -145,6 +150,8 @@ class Scenario(Strict, frozen=True):
 
     def __post_init__(self) -> None:
         check(0 <= self.seed < 2**63, "seed", self.seed, "0..2^63-1")
+        plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name) is not None
+        check(plain, "name", self.name, "a letter or digit, then letters, digits, '.', '_' and '-', 64 in all")
         check(bool(self.edges), "edges", "[]", "at least one [[edges]] table")
         check(1 <= self.repeat <= 10_000, "repeat", self.repeat, "1..10000")
         check(self.max_pixels >= 256, "max_pixels", self.max_pixels, "at least 256")
@@ -244,8 +251,8 @@ def load_scenario(path: Path, settings: list[str] | None = None, seed: int | Non
     """
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ScenarioError(f"{path}: no such scenario file") from None
+    except OSError as error:
+        raise ScenarioError(f"{path}: no scenario file that can be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path.name}: not a TOML file: {error}") from error
     try:
@@ -256,7 +263,7 @@ def load_scenario(path: Path, settings: list[str] | None = None, seed: int | Non
         waveform = tree.get("waveform", {})
         if isinstance(waveform, dict):
             profile = waveform.get("profile", "ota")
-            if profile not in PROFILES:
+            if not isinstance(profile, str) or profile not in PROFILES:
                 raise ScenarioError(f"waveform.profile = {profile!r}: allowed: {', '.join(PROFILES)}")
             tree["waveform"] = PROFILES[profile] | waveform
         return convert(tree, Scenario)
@@ -268,10 +275,10 @@ def load_node(path: Path, kind: type[T]) -> T:
     """Read one node's own configuration, as ``semtb run`` or ``semtb resolve`` wrote it."""
     try:
         return convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
-    except FileNotFoundError:
+    except OSError as error:
         raise ScenarioError(
-            f"{path}: no such file; `semtb resolve SCENARIO --out DIR` writes one for each node"
-        ) from None
+            f"{path}: {error.strerror}; `semtb resolve SCENARIO --out DIR` writes a file for each node"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path.name}: not a TOML file: {error}") from error
     except ScenarioError as error:
@@ -325,7 +332,7 @@ def apply_setting(tree: dict[str, Any], setting: str) -> None:
 
 def find_element(items: list[Any], key: str, where: str) -> int:
     """Index of a list's element by number or by its ``name``."""
-    names = [item.get("name", "") if isinstance(item, dict) else "" for item in items]
+    names = [str(item.get("name", "")) if isinstance(item, dict) else "" for item in items]
     if key in names:
         return names.index(key)
     if key.isdigit() and int(key) < len(items):

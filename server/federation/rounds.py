@@ -18,6 +18,7 @@ from testbed.control.bus import Hub, Lost, hosting
 from testbed.control.messages import Ask, Installed, Pair, PublicSet, Refusal, Start, Upload
 from testbed.data.partition import Unlabelled
 from testbed.errors import PeerLost, ProtocolError, RunIncomplete
+from testbed.files import ensure_folder
 from testbed.record.folder import METRICS_LOG, RunFolder
 
 LOOK_S = 0.1
@@ -57,7 +58,7 @@ def run_rounds(
         If ``should_stop`` says so first.
     """
     with hosting(config.control, config.name, tell) as hub:
-        out.mkdir(parents=True, exist_ok=True)
+        ensure_folder(out)
         Rounds(hub, config, RunFolder(out), should_stop, tell).run()
 
 

@@ -29,6 +29,16 @@ def cfo_warnings(truth: Truth, waveform: Waveform) -> list[str]:
     ]
 
 
+def search_warnings(truth: Truth, max_cfo_hz: float) -> list[str]:
+    """Carrier offsets that the receiver was told not to look for."""
+    offsets_hz = [truth.common_cfo_hz + own for own in truth.user_cfo_hz]
+    beyond = [(user, hz) for user, hz in zip(truth.users, offsets_hz, strict=True) if abs(hz) > max_cfo_hz]
+    return [
+        f"user {user} is {hz:+.0f} Hz off, beyond server.max_cfo_hz = {max_cfo_hz:.0f}: its frames may not be found"
+        for user, hz in beyond
+    ]
+
+
 def delay_warnings(truth: Truth, waveform: Waveform, air: Air) -> list[str]:
     r"""A path that begins :math:`e` samples outside the FFT window's prefix keeps :math:`(1 - e/N)^2` of its power as
     signal; the rest is interference between symbols and carriers. The middle between the first and the last path of at

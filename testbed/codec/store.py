@@ -15,7 +15,7 @@ import numpy as np
 
 from testbed.codec.card import Card, card_bytes, check_pair, parse_card
 from testbed.codec.onnx import OnnxCodec
-from testbed.errors import CodecError, SemtbError
+from testbed.errors import CodecError, DataError, SemtbError
 from testbed.files import write_aside
 
 WARM_UP_SIDE = 32  # pixels of the picture that loads a codec's kernels before anybody waits for them
@@ -73,8 +73,8 @@ def keep(folder: Path, card: Card, encoder: bytes, decoder: bytes | None) -> Pat
                 write_aside(folder / name, data)
         ours = msgspec.structs.replace(card, encoder=names[0], decoder=names[1])
         return write_aside(folder / f"{stem}.json", card_bytes(ours))
-    except OSError as error:
-        raise CodecError(f"{card.name}: cannot be kept in {folder}: {error.strerror}") from error
+    except DataError as error:
+        raise CodecError(f"{card.name}: cannot be kept: {error}") from error
 
 
 def warm(codec: OnnxCodec, decode: bool = False) -> None:

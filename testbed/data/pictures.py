@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import msgspec
@@ -11,8 +12,8 @@ from PIL import Image, ImageOps
 from testbed.errors import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
-MAX_FILE_PIXELS = 200_000_000  # a header may claim any size; past this nothing is decoded
-MIN_SIDE_PIXELS = 16
+SIDE_PIXELS = range(16, 65_536)  # of the networks' strides, and of a frame header's fields
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # 16 bits of grey, which Pillow would clip at 255
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -42,9 +43,11 @@ def load_pictures(images: str, share: tuple[int, int], max_pixels: int) -> list[
     if not images:
         return [limit_size(p, max_pixels) for p in carried()[index::of]]
     folder = Path(images)
-    if not folder.is_dir():
-        raise DataError(f"--images {images}: no such folder; it should hold PNG or JPEG files")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    try:
+        # Names that begin with a dot are what other systems leave beside pictures.
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"--images {images}: {error.strerror}; it should be a folder of PNG or JPEG files") from error
     if len(files) < of:
         raise DataError(
             f"--images {images}: {len(files)} PNG or JPEG files, {of} edges: put at least one for each there"
@@ -66,25 +69,41 @@ def carried() -> list[Picture]:
 def read_picture(path: Path) -> Picture:
     """Decode one file as RGB, upright."""
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            if image.width * image.height > MAX_FILE_PIXELS:
-                raise DataError(f"{path}: {image.width} x {image.height}: at most {MAX_FILE_PIXELS} pixels are read")
-            pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # a header may claim any size
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
+                pixels = eight_bits(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: not a readable PNG or JPEG picture; take it out of the folder") from error
-    if min(pixels.shape[:2]) < MIN_SIDE_PIXELS:
-        raise DataError(
-            f"{path}: {pixels.shape[1]} x {pixels.shape[0]}: each side needs at least {MIN_SIDE_PIXELS} pixels"
-        )
+    require_sides(str(path), pixels)
     return Picture(path.stem, pixels)
 
 
+def eight_bits(image: Image.Image) -> np.ndarray:
+    """[H, W, 3] uint8 of a picture of any mode."""
+    if image.mode in DEEP_MODES:
+        grey = np.rint(np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8)  # 65535 / 257 = 255
+        image = Image.fromarray(grey)
+    return np.asarray(image.convert("RGB"))
+
+
+def require_sides(name: str, pixels: np.ndarray) -> None:
+    """Raise DataError if a side is too short or too long to be encoded and announced."""
+    height, width = pixels.shape[:2]
+    if height not in SIDE_PIXELS or width not in SIDE_PIXELS:
+        allowed = f"{SIDE_PIXELS.start}..{SIDE_PIXELS.stop - 1}"
+        raise DataError(f"{name}: {width} x {height}: each side needs {allowed} pixels; take it out of the folder")
+
+
 def limit_size(picture: Picture, max_pixels: int) -> Picture:
-    """The picture itself, or a Lanczos-resized one of at most ``max_pixels``."""
+    """The picture itself, or a Lanczos-resized one of at most ``max_pixels``. DataError if that is too narrow."""
     height, width = picture.pixels.shape[:2]
     if height * width <= max_pixels:
         return picture
     factor = (max_pixels / (height * width)) ** 0.5
     size = max(1, int(width * factor)), max(1, int(height * factor))
     resized = Image.fromarray(picture.pixels).resize(size, Image.Resampling.LANCZOS)
+    require_sides(f"{picture.name}, made smaller to max_pixels = {max_pixels}", np.asarray(resized))
     return Picture(picture.name, np.asarray(resized))

@@ -42,13 +42,20 @@ class Judge:
         """Accuracy of a pair over all links; the noise is the same for every pair that is judged."""
         return Score(*(self._accuracy(pair, part, k) for k, part in enumerate(self._parts)))
 
+    def decisions(self, pair: Classifier) -> np.ndarray:
+        """[links, n] int64: what the pair says of each test picture over each link, as scored."""
+        return self._said(pair, self._parts[0], 0)
+
     def _accuracy(self, pair: Classifier, part: Labelled, key: int) -> float:
+        return float(np.mean((self._said(pair, part, key) == part.labels).mean(axis=1)))
+
+    def _said(self, pair: Classifier, part: Labelled, key: int) -> np.ndarray:
         sent = pair.encode(part.pictures)
-        right = []
+        said = []
         for number, link in enumerate(self._links):
             rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(5, key, number)))
-            right.append(np.mean(pair.logits(*link.receive(sent, rng)).argmax(axis=1) == part.labels))
-        return float(np.mean(right))
+            said.append(pair.logits(*link.receive(sent, rng)).argmax(axis=1))
+        return np.stack(said)
 
 
 def load_own(folder: Path, symbols: int) -> Pair:

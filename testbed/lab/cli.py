@@ -111,7 +111,7 @@ def scenarios() -> None:
     table.add_column("file", overflow="fold")
     for name, path in shipped_scenarios().items():
         table.add_row(name, purpose(path), str(path))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -165,12 +165,14 @@ def switch(
 
 
 @app.command()
-def report(run_dir: Annotated[Path, typer.Argument(help="A run folder, complete or not.")]) -> None:
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="The folder of a run, federated or not, complete or not.")],
+) -> None:
     """Draw the figures of a run folder and write its report.html, which needs no network."""
     keep_to_one_thread()
     from testbed.lab.run import report as draw
 
-    draw(run_dir, Console())
+    draw(run_dir, Console(markup=False))
 
 
 @app.command()

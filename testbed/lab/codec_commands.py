@@ -18,7 +18,7 @@ from testbed.codec.onnx import OnnxCodec, open_codec
 from testbed.data import cifar10
 from testbed.data.pictures import SUFFIXES, read_picture
 from testbed.errors import CodecError, DataError, MissingExtra
-from testbed.files import write_aside
+from testbed.files import ensure_folder, require_writable, write_aside
 from testbed.record import provenance
 
 EVAL_SEED = 20_240_601
@@ -34,7 +34,7 @@ def progress_bar(console: Console) -> Progress:
 def awgn_curve(codec: OnnxCodec, planes: np.ndarray, snr_db: Sequence[float], seed: int) -> list[AwgnScore]:
     """Scores at several SNRs, each with noise of its own stream, so that a point does not depend on the others."""
     scores = []
-    with progress_bar(Console(stderr=True)) as bar:
+    with progress_bar(Console(markup=False, stderr=True)) as bar:
         for snr in snr_db:
             task = bar.add_task(f"AWGN {snr:g} dB", total=len(planes))
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(round(snr * 1000) + 10**6,)))
@@ -44,9 +44,10 @@ def awgn_curve(codec: OnnxCodec, planes: np.ndarray, snr_db: Sequence[float], se
 
 def eval_deepjscc(codec: str, snr_db: Sequence[float], json_path: Path | None, pictures: int, seed: int) -> None:
     """PSNR of a codec on the CIFAR-10 test set over AWGN; a table, and a result file if asked."""
+    require_writable(json_path)
     opened = open_codec(codec)
     planes = cifar10.load_test()[:pictures]
-    console = Console()
+    console = Console(markup=False)
     scores = awgn_curve(opened, planes, snr_db, seed)
     table = Table(
         title=f"{opened.card.name}, CIFAR-10 test set, {len(planes)} pictures, k/n = {opened.card.bandwidth_ratio}"
@@ -110,10 +111,10 @@ def train_deepjscc(
     planes, said = training_pictures(pictures)
     recipe = RECIPES[name] if epochs is None else msgspec.structs.replace(RECIPES[name], epochs=epochs)
     torch.set_num_threads(threads)
-    work.mkdir(parents=True, exist_ok=True)
-    console = Console()
+    ensure_folder(work)
+    console = Console(markup=False)
     console.print(f"{said}. Checkpoints go to {work}; the same command goes on from the last one after Ctrl-C.")
-    with progress_bar(Console(stderr=True)) as bar:
+    with progress_bar(Console(markup=False, stderr=True)) as bar:
         task = bar.add_task("training", total=None)
 
         def on_step(step: int, steps: int, loss_db: float) -> None:

@@ -121,7 +121,7 @@ def put(
         raise BoardError("--download-wheels: say where to: --wheelhouse DIR")
     wishes = Wishes(reuse, wheelhouse, download, tuple(more or ()), board_images, start)
     opened = open_scenario(scenario, settings or [], None, images)
-    deploy(opened, edge, target_of(to, port, identity, ssh_options, python, base), wishes, Console())
+    deploy(opened, edge, target_of(to, port, identity, ssh_options, python, base), wishes, Console(markup=False))
 
 
 @deploy_app.command("log")
@@ -156,7 +156,7 @@ def look_after(action: str) -> Callable[..., None]:
     ) -> None:
         from testbed.lab import deploy
 
-        getattr(deploy, action)(edge, target_of(to, port, identity, ssh_options, python, base), Console())
+        getattr(deploy, action)(edge, target_of(to, port, identity, ssh_options, python, base), Console(markup=False))
 
     return command
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from testbed.record.provenance import machine
 
@@ -125,7 +126,7 @@ def show(findings: list[Finding], console: Console) -> None:
     for column in ("part", "needed for", "found"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        table.add_row(finding.part, finding.purpose, finding.found or "[yellow]missing[/yellow]")
+        table.add_row(finding.part, finding.purpose, finding.found or Text("missing", style="yellow"))
     console.print(table)
     missing = [finding for finding in findings if not finding.found]
     for finding in missing:
@@ -148,4 +149,4 @@ def verdict(findings: list[Finding]) -> str:
 
 def doctor(console: Console | None = None, look: Callable[[], list[Finding]] = examine) -> None:
     """Examine and show."""
-    show(look(), console or Console())
+    show(look(), console or Console(markup=False))

@@ -14,7 +14,7 @@ from rich.table import Table
 from server.estimation import ESTIMATORS, Estimator, find_estimator
 from server.estimation.card import SHIPPED, Nmse, read_card, zoo_folder
 from testbed.errors import MissingExtra
-from testbed.files import write_aside
+from testbed.files import ensure_folder, require_writable, write_aside
 from testbed.lab.codec_commands import progress_bar
 from testbed.lab.estimator_scores import CHANNELS, Scores, score, summary
 from testbed.phy.waveform import PROFILES, Waveform
@@ -48,7 +48,7 @@ def score_all(
 ) -> dict[str, Scores]:
     """Every channel's scores, with a bar."""
     found = {}
-    with progress_bar(Console(stderr=True)) as bar:
+    with progress_bar(Console(markup=False, stderr=True)) as bar:
         for channel in CHANNELS:
             task = bar.add_task(channel, total=frames)
             found[channel] = score(
@@ -69,12 +69,14 @@ def eval_estimator(
     svg_path: Path | None,
 ) -> None:
     """NMSE of the network beside the others on the air's channels; a table, a result file and a figure if asked."""
+    require_writable(json_path)
+    require_writable(svg_path)
     estimators = {n: ESTIMATORS[n] for n in ("ls", "lmmse", "lmmse-estimated")} | {"dnn": find_estimator(name)}
     spread_s = None if spread_ns is None else spread_ns * 1e-9
     waveform = Waveform(profile=profile, **PROFILES[profile])  # type: ignore[arg-type]
     scores = score_all(estimators, snr_db, frames, seed, waveform, spread_s, doppler_hz)
     channels = {channel: summary(s, seed) for channel, s in scores.items()}
-    console = Console()
+    console = Console(markup=False)
     for channel, found in channels.items():
         console.print(table_of(channel, list(snr_db), found, frames))
     conventions = CONVENTIONS | {"frames_per_point": str(frames), "seed": str(seed), "profile": profile}
@@ -141,10 +143,10 @@ def train_estimator(
     usual = Recipe(seed=seed)
     recipe = Recipe(seed=seed, epochs=epochs or usual.epochs, blocks=blocks or usual.blocks)
     torch.set_num_threads(threads)
-    work.mkdir(parents=True, exist_ok=True)
-    console = Console()
+    ensure_folder(work)
+    console = Console(markup=False)
     console.print(f"Checkpoints go to {work}; the same command goes on from the last one after Ctrl-C.")
-    with progress_bar(Console(stderr=True)) as bar:
+    with progress_bar(Console(markup=False, stderr=True)) as bar:
         drawing = bar.add_task("drawing channels", total=recipe.blocks)
         task = bar.add_task("training", total=None)
 

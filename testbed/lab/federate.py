@@ -15,15 +15,16 @@ from testbed.codec.links import Link
 from testbed.config import Strict, dump
 from testbed.config_federation import ROLE, LearnerConfig, PrivacyPart, TeacherConfig
 from testbed.data.digits import CLASSES, Split, split
-from testbed.errors import MissingExtra, ScenarioError
+from testbed.errors import MissingExtra, ScenarioError, SemtbError
 from testbed.files import write_aside
 from testbed.lab.federate_result import mark_cut_off, measure, show
 from testbed.lab.processes import Family, Watch, node_command
+from testbed.lab.report import make_report
 from testbed.lab.resolve import free_base
-from testbed.lab.run import LAST_WORDS_S, LOOK_S, Outcome, make_folder, trouble
+from testbed.lab.run import LOOK_S, Outcome, make_folder, trouble, watch_over
 from testbed.lab.stopping import StopRequest
 from testbed.privacy.accounting import DELTA, noise_multiplier
-from testbed.record.folder import RunFolder
+from testbed.record.folder import REPORT, RunFolder
 
 NAME = "federate-digits"
 SERVER = "server"
@@ -141,9 +142,11 @@ def federate_digits(options: Options, out: Path | None, stop: StopRequest, debug
     began = time.monotonic()
     require_training()
     folder = make_folder(out, NAME)
-    console, errors = Console(), Console(stderr=True)
+    console, errors = Console(markup=False), Console(markup=False, stderr=True)
     console.print(f"{NAME}, seed {options.seed}: server and {CLIENTS} edges -> {folder.path}", soft_wrap=True)
     outcome = Outcome(1, "the run was cut off")
+    told: Plan | None = None
+    parts: Split | None = None
     try:
         with stop.interrupting(), errors.status("laying out data and noise"):
             told = plan(options, folder)
@@ -158,15 +161,20 @@ def federate_digits(options: Options, out: Path | None, stop: StopRequest, debug
                 outcome = Outcome(stop.exit_status, f"stopped by {stop.reason} before it was measured")
     except KeyboardInterrupt:
         outcome = Outcome(stop.exit_status, f"stopped by {stop.reason}")
+    except SemtbError as error:
+        outcome = Outcome(2, str(error))  # for the result; the caller tells it
+        raise
     finally:
         folder.discard_partials()
         if outcome.status:
-            mark_cut_off(folder, options, outcome.reason)
+            mark_cut_off(folder, options, outcome.reason, told, parts, began)
+            make_report(folder.path)
     if outcome.status:
         errors.print(outcome.reason, soft_wrap=True, markup=False, highlight=False)
+        console.print(f"kept, marked incomplete: {folder.path / REPORT}", soft_wrap=True)
         return outcome.status
     show(result, console)
-    console.print(f"figure: {folder.path / 'figures' / 'rounds.svg'}", soft_wrap=True)
+    console.print(f"report: {make_report(folder.path)}", soft_wrap=True)
     return 0
 
 
@@ -200,12 +208,7 @@ def run_processes(
             for name in files:
                 if name != SERVER:
                     start(name, "edge")
-            while SERVER in family.alive():
-                if (outcome := trouble(family, stop)) is not None:
-                    return outcome
-                time.sleep(LOOK_S)
-            family.wait(LAST_WORDS_S)
-            return trouble(family, stop) or Outcome(0)
+            return watch_over(family, SERVER, stop)
 
 
 def parse_epsilon(text: str) -> float:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from testbed.codec.classifier import Classifier, read_installed
 from testbed.data.digits import TEST, VALIDATION, Split
-from testbed.errors import CodecError
-from testbed.lab.federate_figure import draw
-from testbed.privacy.accounting import DELTA, NEIGHBOURING, epsilon_spent
+from testbed.errors import CodecError, SemtbError
+from testbed.lab.federate_detail import (
+    all_entries,
+    client_rows,
+    confusion,
+    keep_samples,
+    round_lines,
+    standard_error,
+)
+from testbed.lab.federate_schema import Client, Comparison, FederatedResult, Round
+from testbed.lab.report_federated_words import epsilon
+from testbed.privacy.accounting import DELTA, epsilon_spent
 from testbed.privacy.ledger import read_entries
 from testbed.record import provenance
-from testbed.record.folder import METRICS_LOG, RESULT, RunFolder
+from testbed.record.folder import RESULT, RunFolder
 
 if TYPE_CHECKING:
     from testbed.lab.federate import Options, Plan
@@ -30,62 +40,18 @@ CONVENTIONS = {
     "epsilon": "composed by dp-accounting (PLD) over every release on an edge's ledger; the largest of all edges. "
     "Each record lies with one edge. null: no noise was added, nothing is promised",
     "delta": f"{DELTA:g}",
+    "standard_error": "over test pictures, each over all links; another split or training seed moves accuracy as well",
     "trusted": "each edge trusts itself alone: noise is added before anything leaves it, the server sees every upload",
+    "not_promised": "anything about whether a client takes part, or about one who holds many records of one person",
     "hyperparameters": f"chosen on {VALIDATION} validation pictures, never on the test pictures",
     "not_private": "fedavg, mean_logits, best_client and pooled are computed by the evaluator without any noise",
 }
 
 
-class Round(msgspec.Struct):
-    """One round."""
-
-    round: int
-    accuracy: float
-    validation_accuracy: float
-    epsilon: float | None
-    uploads: int
-    refused: int
-
-
-class Comparison(msgspec.Struct):
-    """One thing that it is compared with."""
-
-    accuracy: float
-    validation_accuracy: float
-    note: str = ""
-
-
-class FederatedResult(msgspec.Struct, kw_only=True):
-    """result.json."""
-
-    name: str
-    task: str
-    complete: bool
-    reason: str = ""
-    accuracy: float | None = None  # after the last round, on the test part
-    epsilon: float | None = None
-    epsilon_allowed: float | None = None
-    delta: float = DELTA
-    neighbouring: str = NEIGHBOURING
-    noise: str = ""
-    noise_multiplier: float | None = None
-    strategy: str = ""
-    seed: int = 0
-    rounds: list[Round] = []
-    comparisons: dict[str, Comparison] = {}
-    fedavg_by_round: dict[int, float] = {}
-    conventions: dict[str, str] = msgspec.field(default_factory=CONVENTIONS.copy)
-    command: str = ""
-    commit: str = ""
-    machine: str = ""
-    versions: dict[str, str] = {}
-    wall_time_s: float | None = None
-
-
 def measure(
     options: Options, told: Plan, parts: Split, folder: RunFolder, began: float, on: Callable[[str], None]
 ) -> FederatedResult:
-    """Judge every round's pair and what it is compared with; write result.json and the figure."""
+    """Judge every round's pair and what it is compared with; write result.json and the sample of pictures."""
     from testbed.lab import baselines
 
     baselines.one_thread()
@@ -108,16 +74,26 @@ def measure(
     mean = baselines.mean_logits(folders, links, parts.public, options.symbols, options.seed, judge)
     pooled = baselines.pooled(parts.clients, options.symbols, options.seed, judge)
     last, early = max(averaged), nearest(averaged, options.rounds)
+    said = judge.decisions(read_installed(folders[0])[1])
+    clients = client_rows(told, parts.clients, folder)
+    for client, by_link in zip(clients, said, strict=True):
+        client.accuracy = float((by_link == parts.test.labels).mean())
+    entries = all_entries(told)
     result = FederatedResult(
         name=f"federate-digits-{options.strategy}",
         task="UCI digits",
         complete=True,
         accuracy=rounds[-1].accuracy,
+        standard_error=standard_error(said, parts.test.labels),
         epsilon=rounds[-1].epsilon,
         epsilon_allowed=finite(options.epsilon),
         noise=noise_words(options),
+        noise_seed=options.noise_seed,
         noise_multiplier=told.edges[0].privacy.noise_multiplier,
+        sensitivity=max((entry.sensitivity for entry in entries), default=None),
+        values_per_release=max((entry.values for entry in entries), default=None),
         strategy=options.strategy,
+        symbols=options.symbols,
         seed=options.seed,
         rounds=rounds,
         comparisons={
@@ -128,22 +104,34 @@ def measure(
             "pooled": compared(pooled, "all private records in one place"),
         },
         fedavg_by_round={number: score.test for number, score in averaged.items()},
+        clients=clients,
+        confusion=confusion(said, parts.test.labels),
+        samples=keep_samples(said, parts.test, folder),
+        conventions=CONVENTIONS,
         command=provenance.command(),
         commit=provenance.git_commit(),
         machine=provenance.machine(),
-        versions=provenance.versions(),
+        versions=versions(),
         wall_time_s=time.monotonic() - began,
     )
     folder.write_json(RESULT, result)
-    draw(folder, result)
     return result
+
+
+def versions() -> dict[str, str]:
+    """As every result states them, and those of what trains and accounts."""
+    found = provenance.versions()
+    for name in ("torch", "onnx", "dp-accounting"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def judged_rounds(told: Plan, folder: RunFolder, score: Callable[[Classifier], object]) -> list[Round]:
     """Every round's pair, judged, with what the edges' ledgers say was spent until then."""
     from server.federation.rounds import pair_name
 
-    said = {line["round"]: line for line in folder.read_lines(METRICS_LOG) if line.get("event") == "round"}
+    said = round_lines(folder)
     ledgers = [read_entries(Path(edge.privacy.ledger)) for edge in told.edges]
     ends = [round_ends(told, said, edge.name, len(ledger)) for edge, ledger in zip(told.edges, ledgers, strict=True)]
     rounds = []
@@ -211,16 +199,33 @@ def noise_words(options: Options) -> str:
     return f"seeded ({options.noise_seed}): repeatable, and no privacy against whoever knows the seed"
 
 
-def mark_cut_off(folder: RunFolder, options: Options, reason: str) -> None:
-    """A result.json that says why there is none."""
+def mark_cut_off(
+    folder: RunFolder, options: Options, reason: str, told: Plan | None, parts: Split | None, began: float
+) -> None:
+    """A result.json that says why there is none, and what had been released until then."""
+    clients: list[Client] = []
+    if told is not None and parts is not None:
+        with contextlib.suppress(SemtbError):  # a ledger that cannot be read says so to its edge
+            clients = client_rows(told, parts.clients, folder)
     result = FederatedResult(
         name=f"federate-digits-{options.strategy}",
         task="UCI digits",
         complete=False,
         reason=reason,
+        epsilon_allowed=finite(options.epsilon),
+        noise=noise_words(options),
+        noise_seed=options.noise_seed,
+        noise_multiplier=told.edges[0].privacy.noise_multiplier if told else None,
         strategy=options.strategy,
+        symbols=options.symbols,
         seed=options.seed,
+        clients=clients,
+        conventions=CONVENTIONS,
         command=provenance.command(),
+        commit=provenance.git_commit(),
+        machine=provenance.machine(),
+        versions=versions(),
+        wall_time_s=time.monotonic() - began,
     )
     folder.write_json(RESULT, result)
 
@@ -231,8 +236,7 @@ def show(result: FederatedResult, console: Console) -> None:
     for column in ("round", "accuracy", "epsilon spent", "uploads", "refused"):
         table.add_column(column, justify="right")
     for r in result.rounds:
-        spent = "no bound" if r.epsilon is None else f"{r.epsilon:.2f}"
-        table.add_row(str(r.round), f"{100 * r.accuracy:.1f} %", spent, str(r.uploads), str(r.refused))
+        table.add_row(str(r.round), f"{100 * r.accuracy:.1f} %", epsilon(r.epsilon), str(r.uploads), str(r.refused))
     console.print(table)
     beside = Table(title="on the same split, not private")
     beside.add_column("compared with")
@@ -245,7 +249,7 @@ def show(result: FederatedResult, console: Console) -> None:
         console.print("No noise was added: nothing is promised to anybody.", soft_wrap=True)
     else:
         console.print(
-            f"epsilon {result.epsilon:.2f} at delta {result.delta:g}, composed over all releases; "
+            f"epsilon {epsilon(result.epsilon)} at delta {result.delta:g}, composed over all releases; "
             f"neighbouring: {result.neighbouring}; noise: {result.noise}",
             soft_wrap=True,
         )

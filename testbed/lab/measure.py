@@ -13,6 +13,7 @@ from skimage.metrics import mean_squared_error, structural_similarity
 
 from edge.transmitter import LEAD_SAMPLES
 from server.pipeline import ReceivedFrame
+from testbed.air.interference import search_warnings
 from testbed.air.medium import Medium
 from testbed.codec.base import Codec
 from testbed.config import Scenario
@@ -217,7 +218,7 @@ def measure(
             )
         )
     arrays |= plot_frames(frames, scores, waveform)
-    warnings = medium.warnings() if medium is not None else []
+    warnings = [] if medium is None else medium.warnings() + search_warnings(medium.truth, scenario.server.max_cfo_hz)
     return Measured(Metrics(users=users, air=air_truth(scenario, medium, frames), warnings=warnings), bounds, arrays)
 
 

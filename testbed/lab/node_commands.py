@@ -98,7 +98,7 @@ def list_radios() -> None:
     table = Table("radio", "what it says of itself")
     for uri, what in answers.items():
         table.add_row(uri, what)
-    Console().print(table if answers else "no Pluto answers; without hardware: semtb air --pluto 127.0.0.2")
+    Console(markup=False).print(table if answers else "no Pluto answers; without hardware: semtb air --pluto 127.0.0.2")
 
 
 def edge(

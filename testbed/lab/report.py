@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import numpy as np
-from PIL import Image
-
 from testbed.errors import DataError
+from testbed.lab.federate_schema import is_federated
+from testbed.lab.report_federated import make_federated_report
 from testbed.lab.report_figures import Drawn, draw_figures
-from testbed.lab.report_words import air_rows, finding, fixed, setting, tiles, user_rows
+from testbed.lab.report_page import data_uri, page, png
+from testbed.lab.report_words import air_rows, finding, setting, tiles, user_rows
 from testbed.record import drawing, pictures
 from testbed.record.folder import REPORT, RunFolder
 from testbed.record.loading import RunRecord, load
@@ -24,7 +20,7 @@ FIGURE_PICTURES = 8  # rows of figures/pictures.png
 
 
 def make_report(run_dir: Path) -> Path:
-    """Draw figures/*.svg and *.png and write report.html from what the run folder holds.
+    """Draw figures/*.svg and *.png and write report.html from what the folder of a run, federated or not, holds.
 
     Parameters
     ----------
@@ -42,6 +38,8 @@ def make_report(run_dir: Path) -> Path:
         If ``run_dir`` is no run folder or one of its files is damaged.
     """
     folder = RunFolder(run_dir)
+    if is_federated(folder):
+        return make_federated_report(folder)
     record = load(folder)
     drawn = draw_figures(record)
     for figure in drawn:
@@ -74,15 +72,13 @@ def make_hero(run_dir: Path, record: RunRecord | None = None) -> bytes:
 
 def render(record: RunRecord, drawn: list[Drawn]) -> str:
     """The page as one text; every picture and figure stands inside it."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["fixed"] = fixed
-    source = resources.files("testbed.record").joinpath("report.html.j2").read_text(encoding="utf-8")
     shown, left_out = picture_blocks(record)
-    return environment.from_string(source).render(
+    return page(
+        "report.html.j2",
         run=record.folder.path.resolve().name,
         result=record.result,
+        commit=record.result.git_commit if record.result else "",
+        warnings=record.result.metrics.warnings if record.result else [],
         complete=record.result is not None and record.result.complete,
         finding=finding(record),
         setting=setting(record),
@@ -95,7 +91,6 @@ def render(record: RunRecord, drawn: list[Drawn]) -> str:
         figures=[(f, drawing.inline(f.svg, f.key)) for f in drawn],
         scenario_toml=record.scenario_toml,
         missing=record.missing,
-        colours=drawing.USER_COLOURS,
     )
 
 
@@ -142,15 +137,3 @@ def picture_block(record: RunRecord, picture: pictures.Comparison, names: tuple[
         top, left, height, width = part
         block["box"] = [100 * v for v in (left / shape[1], top / shape[0], width / shape[1], height / shape[0])]
     return block
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """[H, W, 3] uint8 as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="png", optimize=True)
-    return buffer.getvalue()
-
-
-def data_uri(data: bytes) -> str:
-    """A PNG file as the address of an image."""
-    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")

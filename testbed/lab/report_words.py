@@ -36,6 +36,9 @@ def finding(record: RunRecord) -> str:
     quality, bound = mean_psnr_db(users), mean_psnr_db(users, "single_user_psnr_db")
     if quality is None:
         return f"{start}: their quality could not be measured."
+    if not any(u.frames_detected for u in users):
+        grey = f"all of it counts as mid-grey, {fixed(quality)}{NBSP}dB PSNR"
+        return f"{start}: nothing arrived, no frame was found; {grey}."
     verb = "arrives" if images == 1 else "arrive"
     sentence = f"{start} {verb} with {fixed(quality)}{NBSP}dB PSNR"
     if bound is None:

@@ -89,7 +89,10 @@ def open_scenario(name: str, settings: list[str], seed: int | None, images: str 
 
 def absolute(path: str) -> str:
     """The path as any working directory would understand it; empty stays empty."""
-    return str(Path(path).expanduser().absolute()) if path else ""
+    try:
+        return str(Path(path).expanduser().absolute()) if path else ""
+    except RuntimeError as error:
+        raise ScenarioError(f"{path}: no such user's home on this machine") from error
 
 
 def absolute_card(codec: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import time
@@ -66,8 +67,9 @@ def run_scenario(
     if remote is not None:
         with stop.interrupting():
             nodes = remote.place(scenario, nodes, debug)
+    given = out is not None and out.exists()
     folder = make_folder(out, scenario.name)
-    console, errors = Console(), Console(stderr=True)
+    console, errors = Console(markup=False), Console(markup=False, stderr=True)
     console.print(
         f"{scenario.name}, seed {scenario.seed}: {', '.join(n.name for n in nodes)} -> {folder.path}", soft_wrap=True
     )
@@ -88,7 +90,7 @@ def run_scenario(
                 soft_wrap=True,
             )
         elif outcome.status == 2 and not debug:
-            shutil.rmtree(folder.path)  # nothing came, and the line above says why
+            remove(folder, keep=given)  # nothing came, and the line above says why
         return outcome.status
     return finish(folder, scenario, console, errors, stop, time.monotonic() - began)
 
@@ -106,6 +108,14 @@ def make_folder(out: Path | None, name: str) -> RunFolder:
     except OSError as error:
         raise DataError(f"--out {out}: cannot be made: {error.strerror}; choose another folder") from error
     return RunFolder(out)
+
+
+def remove(folder: RunFolder, keep: bool) -> None:
+    """Take away what a run left, and its folder unless that was there before."""
+    for entry in folder.path.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    if not keep:
+        folder.path.rmdir()
 
 
 def run_processes(
@@ -140,12 +150,19 @@ def run_processes(
                 time.sleep(LOOK_S)
             for node in members:
                 start(node)
-            while server.name in family.alive():
-                if (outcome := trouble(family, stop)) is not None:
-                    return outcome
-                time.sleep(LOOK_S)
-            family.wait(LAST_WORDS_S)
-            return trouble(family, stop) or Outcome(0)
+            return watch_over(family, server.name, stop)
+
+
+def watch_over(family: Family, server: str, stop: StopRequest) -> Outcome:
+    """Wait until the server has ended and the others have had time to, or one of them is not well."""
+    until = math.inf
+    while family.alive() and time.monotonic() < until:
+        if (outcome := trouble(family, stop)) is not None:
+            return outcome
+        if server not in family.alive():
+            until = min(until, time.monotonic() + LAST_WORDS_S)
+        time.sleep(LOOK_S)
+    return trouble(family, stop) or Outcome(0)
 
 
 def trouble(family: Family, stop: StopRequest) -> Outcome | None:
@@ -253,11 +270,15 @@ def show(result: Result, console: Console) -> None:
 
 
 def report(run_dir: Path, console: Console) -> None:
-    """`semtb report`: measure a run folder if that was not done yet, then draw it."""
+    """`semtb report`: measure a run folder if that was not done yet, then draw it; a federated one is drawn only."""
     folder = RunFolder(run_dir)
     from testbed.lab.evaluate import SUMMARY, evaluate
+    from testbed.lab.federate_schema import is_federated
     from testbed.lab.report import make_report
 
+    if is_federated(folder):
+        console.print(f"report: {make_report(run_dir)}", soft_wrap=True)
+        return
     known = read_result(folder) if folder.has("result.json") else None
     if (known is None or not known.metrics.users) and folder.has("scenario.toml"):
         # The server's summary says whether all was received: nodes started by hand leave no result.json of their own.

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from testbed.config import Scenario
-from testbed.files import write_aside
+from testbed.files import require_writable, write_aside
 from testbed.lab.codec_commands import progress_bar
 from testbed.record import provenance
 from testbed.record.schema import Metrics, User
@@ -60,9 +60,10 @@ def sweep(scenario: Scenario, seeds: int, first_seed: int, jobs: int, json_path:
     """Simulate ``seeds`` seeds from ``first_seed`` on, print a table, and write a result file if asked."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    require_writable(json_path)
     tasks = [msgspec.structs.replace(scenario, seed=first_seed + i) for i in range(seeds)]
     points: dict[int, Point] = {}
-    with progress_bar(Console(stderr=True)) as bar, ProcessPoolExecutor(max_workers=jobs) as pool:
+    with progress_bar(Console(markup=False, stderr=True)) as bar, ProcessPoolExecutor(max_workers=jobs) as pool:
         task = bar.add_task(f"{scenario.name}, {seeds} seeds", total=seeds)
         futures = [pool.submit(run_point, t) for t in tasks]
         try:
@@ -77,7 +78,7 @@ def sweep(scenario: Scenario, seeds: int, first_seed: int, jobs: int, json_path:
     show(scenario, ordered)
     if json_path is not None:
         write_aside(json_path, result_file(scenario, ordered))
-        Console().print(f"written: {json_path}")
+        Console(markup=False).print(f"written: {json_path}")
     return ordered
 
 
@@ -95,7 +96,7 @@ def statistics(points: Sequence[Point]) -> dict[str, float]:
 
 def show(scenario: Scenario, points: Sequence[Point]) -> None:
     """The table on the terminal."""
-    console = Console()
+    console = Console(markup=False)
     table = Table(title=f"{scenario.name}, {scenario.air.channel}, {scenario.air.snr_db:g} dB SNR")
     for column in ("seed", "PSNR dB", "single-user bound dB", "SINR of each user dB", "frames"):
         table.add_column(column, justify="right")

@@ -9,6 +9,7 @@ import numpy as np
 
 from testbed.errors import ScenarioError
 
+HEADER_CODE_BITS = 444  # of a frame header behind its CRC and code, see testbed.phy.coding.code_bits
 PREAMBLE_PERIODS = 2  # two equal periods behind one long prefix: detection, timing and carrier offset
 
 PROFILES: dict[str, dict[str, float | int]] = {
@@ -44,8 +45,8 @@ class Waveform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
                 raise ScenarioError(f"waveform.{key} = {getattr(self, key)}: {allowed}")
 
         need(self.profile in PROFILES, "profile", f"known profiles are {', '.join(PROFILES)}")
-        need(self.sample_rate_hz > 0, "sample_rate_hz", "must be positive")
-        need(self.fft_size >= 16 and self.fft_size % 2 == 0, "fft_size", "must be even and at least 16")
+        need(1e5 <= self.sample_rate_hz <= 1e8, "sample_rate_hz", "must lie between 1e5 and 1e8")
+        need(16 <= self.fft_size <= 8192 and self.fft_size % 2 == 0, "fft_size", "must be even and 16..8192")
         need(
             0 < self.occupied_subcarriers < self.fft_size and self.occupied_subcarriers % 2 == 0,
             "occupied_subcarriers",
@@ -65,7 +66,14 @@ class Waveform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
             "pilot_slots",
             f"must be positive and divide occupied_subcarriers = {self.occupied_subcarriers}",
         )
-        need(self.gap_samples >= 0, "gap_samples", "must not be negative")
+        places = 2 * self.header_symbols * self.occupied_subcarriers
+        need(
+            places >= HEADER_CODE_BITS,
+            "header_symbols",
+            f"offers {places} bits, the header's code takes {HEADER_CODE_BITS}: raise it or occupied_subcarriers",
+        )
+        need(self.body_symbols <= 10_000, "body_symbols", "must not exceed 10000")
+        need(0 <= self.gap_samples <= 10_000_000, "gap_samples", "must lie between 0 and 10000000")
         need(-60.0 <= self.rms_dbfs <= -3.0, "rms_dbfs", "must lie between -60 and -3")
 
     @property

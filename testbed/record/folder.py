@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
@@ -29,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from testbed.errors import DataError
-from testbed.files import ASIDE, write_aside
+from testbed.files import ASIDE, write_aside, written
 
 RESULT = "result.json"
 SCENARIO = "scenario.toml"
@@ -116,9 +117,10 @@ class RunFolder:
         return self.file(name).is_file()
 
     def names(self, folder: str, pattern: str = "*") -> list[str]:
-        """Sorted relative names of the files in ``folder`` that match; empty if there is no such folder."""
+        """Relative names of the files in ``folder`` that match, numbers in them in order; empty without it."""
         found = (self.path if folder == "." else self.file(folder)).glob(pattern)
-        return sorted(p.relative_to(self.path).as_posix() for p in found if p.is_file() and p.suffix != ASIDE)
+        names = [p.relative_to(self.path).as_posix() for p in found if p.is_file() and p.suffix != ASIDE]
+        return sorted(names, key=in_order)
 
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Write beside the file, then rename: a reader sees the old file or the new one, never a part."""
@@ -147,9 +149,10 @@ class RunFolder:
     def append_line(self, name: str, value: Any) -> None:
         """Append one line of JSON in one write call, so that a reader of the growing file sees whole lines."""
         path = self.file(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as stream:
-            stream.write(encode(value) + b"\n")
+        with written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab", buffering=0) as stream:
+                stream.write(encode(value) + b"\n")
 
     def read_bytes(self, name: str) -> bytes:
         """The whole file. DataError names it if it is not there."""
@@ -204,6 +207,11 @@ class RunFolder:
             return msgspec.json.decode(data)
         except msgspec.DecodeError as error:
             raise DataError(f"{self.path / name}: not JSON: {error}") from error
+
+
+def in_order(name: str) -> list[tuple[int, str]]:
+    """Sorting key by which ``999.png`` comes before ``1000.png``."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def encode(value: Any) -> bytes:

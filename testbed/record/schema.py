@@ -28,7 +28,7 @@ class Picture(msgspec.Struct, kw_only=True):
     width: int
     psnr_db: float | None  # peak 255, over all pixels and colours; a picture that never arrived counts as mid-grey
     ssim: float | None  # 0..1, mean over colours
-    single_user_psnr_db: float | None  # the bound: same noise, known channel, no other user
+    single_user_psnr_db: float | None  # the bound: noise of the same power, known channel, no other user
     lost_share: float = 0.0  # 0..1 of its channel symbols entered the decoder as erasures
     codec: str = ""  # name and first 32 bits of the hash of the one that it was sent with
 

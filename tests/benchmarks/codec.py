@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
 from testbed.codec.onnx import open_codec
 from testbed.codec.train.loop import Pair, Recipe
+from tests.benchmarks.measure import medians
 
 BATCH = 16
-ROUNDS = 15
-
-
-def median_s(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[float, float]:
-    """Median seconds of both, measured in turn so that a busy machine slows both alike."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for measured in range(-2, ROUNDS):  # two rounds to warm up
-        for run, kept in zip((ours, peer), times, strict=True):
-            begin = time.perf_counter()
-            run()
-            if measured >= 0:
-                kept.append(time.perf_counter() - begin)
-    return statistics.median(times[0]), statistics.median(times[1])
 
 
 def rows() -> list[dict[str, object]]:
@@ -40,8 +24,8 @@ def rows() -> list[dict[str, object]]:
     no = np.full(symbols.shape, 0.1, np.float32)
     reals = torch.from_numpy(np.concatenate([symbols.real, symbols.imag], axis=1))
     with torch.inference_mode():
-        encode = median_s(lambda: codec.encode_batch(planes), lambda: pair.encoder(values))
-        decode = median_s(lambda: codec.decode_batch(symbols, no), lambda: pair.decoder(reals, torch.from_numpy(no)))
+        encode = medians(lambda: codec.encode_batch(planes), lambda: pair.encoder(values))
+        decode = medians(lambda: codec.decode_batch(symbols, no), lambda: pair.decoder(reals, torch.from_numpy(no)))
     return [
         {
             "name": name,

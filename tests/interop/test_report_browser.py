@@ -15,6 +15,7 @@ from PIL import Image
 from selenium import webdriver
 
 from testbed.lab.report import make_report
+from tests.unit.lab.synthetic_federated import make_federated
 from tests.unit.record.synthetic_run import make_run
 
 pytestmark = pytest.mark.timeout(180)  # a browser's start on a busy core
@@ -76,6 +77,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_report(make_run(tmp_path_factory.mktemp("runs"), scale=2).path)
 
 
+@pytest.fixture(scope="module")
+def federated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a synthetic federated run."""
+    return make_report(make_federated(tmp_path_factory.mktemp("federated")).path)
+
+
 def opened(browser: webdriver.Chrome, page: Path, size: tuple[int, int], mobile: bool = False) -> None:
     """Load a page on a screen of so many CSS pixels."""
     screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": mobile}
@@ -99,6 +106,31 @@ def test_every_picture_loads_and_nothing_is_fetched(browser, report: Path, size:
         "unresolved": 0,
         "width": size[0],
     }
+
+
+@pytest.mark.parametrize(("size", "mobile"), [(DESK, False), (PHONE, True)], ids=["desk", "phone"])
+def test_federated_page_is_whole_too(browser, federated: Path, size: tuple[int, int], mobile: bool):
+    """Wide and on a phone: 20 digits decoded and large enough, 3 figures, no request, no wider than the screen."""
+    opened(browser, federated, size, mobile)
+    seen = browser.execute_async_script(PROBE)
+    assert "92.3" in seen.pop("heading")
+    wanted = {"images": 20, "broken": 0, "flat": 0, "svg": 3, "fetched": [], "refused": [], "unresolved": 0}
+    assert seen == wanted | {"width": size[0]}
+
+
+def test_federated_page_follows_the_night(browser, federated: Path):
+    """Where the reader's system is dark, so are the page and the figures' paper; their text is light."""
+    for scheme, dark in (("light", False), ("dark", True)):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        opened(browser, federated, DESK)
+        page, ink = browser.execute_script(
+            "const ink = document.querySelector('svg [style*=\"fill: var(--ink\"]');"
+            "return [getComputedStyle(document.body).backgroundColor, getComputedStyle(ink).fill]"
+        )
+        levels = [np.mean([int(v) for v in re.findall(r"\d+", colour)[:3]]) for colour in (page, ink)]
+        assert (levels[0] < 64, levels[1] > 192) == (dark, dark)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def test_probe_sees_a_broken_picture_and_a_fetch(browser, report: Path, tmp_path: Path):

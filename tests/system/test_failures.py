@@ -73,6 +73,22 @@ def test_the_death_of_any_process_ends_the_run(start_run: Callable[..., Run], ph
     check_what_is_left(run, f"{victim} was ended by SIGKILL")
 
 
+@pytest.mark.parametrize("victim", ["server", "edge-2"])
+def test_a_death_before_anything_is_sent_ends_the_run_too(
+    start_run: Callable[..., Run], photographs: Path, victim: str
+):
+    """SIGKILL while nodes start: named, within the limit, nobody waits for last words that cannot come."""
+    run = start_run("--images", str(photographs))
+    run.wait_until(lambda: sorted(run.nodes()) == sorted(NODES))
+    nodes = run.nodes()
+    began = time.monotonic()
+    nodes[victim].send_signal(signal.SIGKILL)
+    assert run.finish() == 1
+    assert time.monotonic() - began < END_S + MARGIN_S
+    assert run.errors.strip() == f"RunIncomplete: {victim} was ended by SIGKILL"
+    assert all_gone(nodes)
+
+
 def test_ctrl_c_ends_the_run_and_a_second_run_on_its_ports_is_refused(start_run: Callable[..., Run], photographs: Path):
     """Status 130 for Ctrl-C; status 2 and one line for who comes second, which does not disturb the first."""
     base = 20_000 + psutil.Process().pid % 10_000

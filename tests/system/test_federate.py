@@ -86,6 +86,11 @@ def test_with_epsilon_4_composed_85_percent_are_right_and_more_is_refused(tmp_pa
                 owned = {picture.tobytes() for picture in arrays["pictures"]}
                 assert not owned & {picture.tobytes() for picture in public}, archive
     assert (folder / "figures" / "rounds.svg").stat().st_size > 5000
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"{100 * result['accuracy']:.1f}\u00a0% of the test digits right" in page
+    assert max(client["epsilon"] for client in result["clients"]) == pytest.approx(result["epsilon"])
+    assert np.sum(result["confusion"]) == 10 * 400
+    assert np.trace(result["confusion"]) / 4000 == pytest.approx(result["accuracy"])
 
 
 @pytest.mark.parametrize("by", ["Ctrl-C", "death of an edge"])
@@ -111,6 +116,7 @@ def test_an_end_before_time_leaves_nothing_behind(by: str, tmp_path: Path):
         assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
         assert not list(folder.rglob(f"*{ASIDE}"))
         assert json.loads((folder / "result.json").read_text())["complete"] is False
+        assert "Incomplete run." in (folder / "report.html").read_text(encoding="utf-8")
     finally:
         process.kill()
         for left in children:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+from PIL import Image
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from testbed.lab.resolve import open_scenario, resolve, write_configs
 from testbed.lab.simulate import simulate
@@ -90,6 +93,50 @@ def test_the_shipped_scenario_tells_all_there_is_to_know(start_run: Callable[...
     page = (folder / "report.html").read_text()
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
     assert not list(folder.rglob("*.tmp"))
+
+
+def pixels(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image)
+
+
+def test_quality_is_what_the_pictures_themselves_show(
+    start_run: Callable[..., Run], photographs: Path, tmp_path: Path, rng: np.random.Generator
+):
+    """PSNR and SSIM of every picture and of the bound by scikit-image from the PNG files of the folder, and each user's
+    PSNR of the mean MSE: equal to result.json to 1e-9. What counts as sent is the photograph itself, pixel by pixel,
+    and edge 1's pictures are so different that the mean of the PSNRs is 3 dB off."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    for source in sorted(photographs.iterdir())[:4]:
+        Image.fromarray(pixels(source)[:96, :128]).save(folder / source.name)
+    # Edge 1's two: nothing is easier to send, nothing harder.
+    Image.fromarray(np.full((96, 128, 3), 90, np.uint8)).save(folder / "picture-0.png")
+    Image.fromarray(rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(folder / "picture-2.png")
+    sources = sorted(folder.iterdir())
+    run = start_run("--images", str(folder), "--set", "air.snr_db=10.0", "--seed", "2")
+    assert run.finish() == 0, run.errors
+    users = json.loads((run.folder / "result.json").read_text())["metrics"]["users"]
+    for number, (node, user) in enumerate(zip(("edge-1", "edge-2"), users, strict=True)):
+        mine = sources[number::2]
+        assert [p["name"] for p in user["pictures"]] == [s.stem for s in mine]
+        errors, bound_errors, similarities = [], [], []
+        for index, (source, picture) in enumerate(zip(mine, user["pictures"], strict=True)):
+            sent = pixels(run.folder / "sent" / node / f"{index:03d}.png")
+            received = pixels(run.folder / "received" / f"{node}-{index:03d}.png")
+            bound = pixels(run.folder / "bound" / f"{node}-{index:03d}.png")
+            assert np.array_equal(sent, pixels(source))
+            psnr, best = (peak_signal_noise_ratio(sent, seen, data_range=255) for seen in (received, bound))
+            assert picture["psnr_db"] == pytest.approx(psnr, rel=1e-9)
+            assert picture["single_user_psnr_db"] == pytest.approx(best, rel=1e-9)
+            similarities.append(structural_similarity(sent, received, channel_axis=-1, data_range=255))
+            assert picture["ssim"] == pytest.approx(similarities[-1], rel=1e-9)
+            errors.append(mean_squared_error(sent, received))
+            bound_errors.append(mean_squared_error(sent, bound))
+        assert user["psnr_db"] == pytest.approx(10 * np.log10(255**2 / np.mean(errors)), rel=1e-9)
+        assert user["single_user_psnr_db"] == pytest.approx(10 * np.log10(255**2 / np.mean(bound_errors)), rel=1e-9)
+        assert user["ssim"] == pytest.approx(np.mean(similarities), rel=1e-9)
+    assert np.mean([p["psnr_db"] for p in users[0]["pictures"]]) > users[0]["psnr_db"] + 3
 
 
 def test_nodes_started_by_hand_do_what_semtb_run_does(photographs: Path, tmp_path: Path):

@@ -12,7 +12,7 @@ import torch
 from testbed.codec.card import Card, card_bytes, digest_pair
 from testbed.codec.train.loop import Pair, Recipe
 from testbed.codec.train.models import COMPLEX_CHANNELS, STRIDE
-from testbed.files import write_aside
+from testbed.files import ensure_folder, write_aside
 
 OPSET = 17  # ONNX Runtime 1.14 and later, so JetPack 6 as well
 
@@ -67,7 +67,7 @@ def export(pair: Pair, recipe: Recipe, name: str, number: int, data: str, folder
         trained_with=f"torch {torch.__version__}",
         conventions=CONVENTIONS,
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    ensure_folder(folder)
     write_aside(folder / card.encoder, encoder)
     write_aside(folder / card.decoder, decoder)
     return write_card(card, folder)

@@ -18,13 +18,14 @@ from testbed.errors import ProtocolError, ScenarioError
 
 HEARTBEAT_S = 0.5  # a killed peer is noticed at the next beat, well within the 3 s that a run may take to end
 SILENCE_S = 8.0  # a peer that is connected but mute (stopped, swapped out) is given up; a loaded machine is not
-CONNECT_S = 3.5  # an unreachable peer is to be named within 5 s; the rest is for starting up
+CONNECT_S = 2.5  # an unreachable peer is to be named within 5 s; the rest is for starting up on a busy machine
 POLL_MS = 20  # how long an order to the thread that owns a socket may lie before it is seen
 FLUSH_MS = 500  # how long a closing end tries to get its last words out
 
 log = logging.getLogger(__name__)
 
 DECODER = msgspec.msgpack.Decoder(AnyMessage)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last from arrays nested thousands deep
 
 
 def encode(message: AnyMessage) -> bytes:
@@ -55,7 +56,7 @@ def decode(data: bytes, peer: str) -> AnyMessage:
     try:
         message: AnyMessage = DECODER.decode(data)
         version: Any = message.version
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         version = foreign_version(data)
         if version in (None, VERSION):
             raise ProtocolError(f"{peer}: not a message of the control bus: {error}") from error
@@ -71,7 +72,7 @@ def foreign_version(data: bytes) -> object:
     """The ``version`` that an otherwise unreadable message claims, or None."""
     try:
         tree = msgspec.msgpack.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return tree.get("version") if isinstance(tree, dict) else None
 

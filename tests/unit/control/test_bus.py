@@ -169,7 +169,7 @@ def test_a_lost_server_is_noticed_and_named() -> None:
 
 def test_nobody_listening_is_named_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit itself is 3.5 s, so that the command line stays below 5 s; shortened here."""
-    assert member.CONNECT_S <= 4
+    assert member.CONNECT_S <= 3
     monkeypatch.setattr(member, "CONNECT_S", 0.3)
     address = free_address()
     with pytest.raises(PeerUnreachable, match="refused") as caught:
@@ -227,6 +227,8 @@ def test_an_address_of_another_form_is_refused(address: str) -> None:
         msgspec.msgpack.encode({"type": "heartbeat", "node": "stranger", "version": 99}),
         msgspec.msgpack.encode({"type": "launch", "version": 1}),
         msgspec.msgpack.encode(Ready(node="edge-1", role="edge")),  # in another's name
+        b"\x91" * 200_000,  # arrays in arrays, deeper than a decoder goes
+        msgspec.msgpack.encode({"type": "result", "version": 1})[:-1] + b"\x91" * 200_000,
     ],
 )
 def test_malformed_messages_are_counted_and_harm_nobody(server: Hub, data: bytes) -> None:

@@ -71,5 +71,40 @@ def test_too_few_pictures_and_a_missing_folder_are_said(tmp_path):
     save(tmp_path / "only.png")
     with pytest.raises(DataError, match="1 PNG or JPEG files, 2 edges"):
         load_pictures(str(tmp_path), (0, 2), ALL)
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match="No such file or directory; it should be a folder"):
         load_pictures(str(tmp_path / "none"), (0, 2), ALL)
+    with pytest.raises(DataError, match="File name too long"):
+        load_pictures(str(tmp_path / ("x" * 300)), (0, 2), ALL)
+
+
+def test_sixteen_bits_of_grey_keep_their_scale(tmp_path):
+    """A ramp over all 65,536 levels: each within half a step of 8 bits, where clipping would make it white."""
+    ramp = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    (picture,) = load_pictures(str(tmp_path), (0, 1), ALL)
+    assert picture.pixels.shape == (256, 256, 3)
+    assert np.abs(picture.pixels - ramp[..., None] / 257).max() <= 0.5
+
+
+def test_sides_that_no_header_can_announce_are_refused(tmp_path):
+    """One too long, one too long for its width once it is made smaller; the message names the file and its size."""
+    save(tmp_path / "long.png", 16, 70_000)
+    with pytest.raises(DataError, match=r"long\.png: 70000 x 16: each side needs 16\.\.65535 pixels"):
+        load_pictures(str(tmp_path), (0, 1), 10**9)
+    save(tmp_path / "long.png", 17, 60_000)
+    with pytest.raises(DataError, match=r"long, made smaller to max_pixels = 500000: 42008 x 11"):
+        load_pictures(str(tmp_path), (0, 1), 500_000)
+
+
+def test_what_other_systems_leave_beside_pictures_is_passed_over(tmp_path):
+    """`._a.png` holds no picture."""
+    save(tmp_path / "a.png")
+    (tmp_path / "._a.png").write_bytes(b"Mac OS X        ")
+    assert [p.name for p in load_pictures(str(tmp_path), (0, 1), ALL)] == ["a"]
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
+    """100 million pixels in a few hundred kilobytes."""
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(DataError, match=r"bomb\.png: more than 89478485 pixels"):
+        load_pictures(str(tmp_path), (0, 1), ALL)

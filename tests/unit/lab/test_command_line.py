@@ -49,8 +49,23 @@ def test_help_names_every_command_and_where_to_begin():
         (["run", "two-users", "--set", "air.snr_db=300"], "-30..80"),
         (["run", "two-users", "--set", "air.snr_db=loud"], "air.snr_db"),
         (["run", "two-users", "--set", "nonsense"], "key=value"),
+        (["run", "two-users", "--set", "air.common_cfo_hz=nan"], "-200000..200000"),
+        (["run", "two-users", "--set", "air.user_cfo_hz=[inf, 0.0]"], "-200000..200000 each"),
+        (["run", "two-users", "--set", "air.user_delay_samples=[0.0, -1.0]"], "0..4096 each"),
+        (["run", "two-users", "--set", "waveform.profile=[]"], "allowed: ota, wide"),
+        (["run", "two-users", "--set", "waveform.sample_rate_hz=inf"], "between 1e5 and 1e8"),
+        (["run", "two-users", "--set", "waveform.gap_samples=99999999999"], "between 0 and 10000000"),
+        (["run", "two-users", "--set", "waveform.header_symbols=1"], "header_symbols"),
+        (["run", "two-users", "--set", "name=../elsewhere"], "letters, digits"),
+        (["run", "two-users", "--set", "edges.0.name=5", "--set", "edges.foo.user=1"], "known here: 5, edge-2"),
+        (["run", "two-users", "--images", "~no-such-user/pictures"], "no such user's home"),
         (["run", "no/such.toml"], "no such scenario file"),
         (["server", "no/such.toml"], "semtb resolve"),
+        (["edge", "."], "semtb resolve"),
+        (["resolve", "two-users", "--out", "/dev/null/here"], "cannot be written: Not a directory"),
+        (["sweep", "two-users", "--json", "/dev/null/here.json"], "DataError: /dev/null: cannot be written"),
+        (["eval", "deepjscc", "--json", "/dev/null/here.json"], "DataError: /dev/null: cannot be written"),
+        (["eval", "estimator", "--json", "."], "is a folder"),
         (["report", "no/such/run"], "no such run folder"),
     ],
 )
@@ -70,6 +85,16 @@ def test_a_folder_that_holds_something_is_not_written_over(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("all of it")
     assert "choose a new one" in one_line(semtb("run", "two-users", "--out", str(tmp_path)))
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_empty_folder_of_the_users_stays_and_is_named_as_it_is(tmp_path: Path):
+    """Brackets in its name are no markup; a run that cannot begin leaves the folder as it was."""
+    mine = tmp_path / "mine [b]"
+    mine.mkdir()
+    done = semtb("run", "two-users", "--images", str(tmp_path / "none"), "--out", str(mine))
+    assert "No such file or directory" in one_line(done)
+    assert str(mine) in done.stdout
+    assert list(mine.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["air", "edge"])

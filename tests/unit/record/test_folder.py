@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from testbed.errors import DataError
-from testbed.record.folder import RunFolder
+from testbed.record.folder import RunFolder, sent_name
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_nothing_aside(folder: RunFol
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DataError, match=r"result\.json: cannot be written: No space left on device"):
         folder.write_text("a/result.json", "new, and longer")
     assert folder.read_text("a/result.json") == "old"
     assert sorted(p.name for p in (folder.path / "a").iterdir()) == ["result.json"]
@@ -160,3 +160,20 @@ def test_pickled_objects_are_not_loaded(folder: RunFolder):
     np.savez(folder.path / "evil.npz", x=np.array([{"a": 1}], dtype=object))
     with pytest.raises(DataError, match="evil"):
         folder.read_npz("evil.npz")
+
+
+def test_names_come_in_the_order_of_their_numbers(folder: RunFolder):
+    """999 before 1000, so that the k-th file is the k-th picture however many there are."""
+    for index in (1000, 2, 999, 10_000):
+        folder.write_text(sent_name("edge-1", index), "")
+    names = folder.names("sent/edge-1", "*.png")
+    assert names == [sent_name("edge-1", index) for index in (2, 999, 1000, 10_000)]
+    assert folder.names("sent/nobody") == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
+def test_a_line_that_does_not_fit_names_its_file(folder: RunFolder):
+    """A disk that is full: the error is ours and names the file, not the caller's colleague."""
+    (folder.path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=r"not a name inside|metrics\.jsonl: cannot be written: No space left"):
+        folder.append_line("metrics.jsonl", {})

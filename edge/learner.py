@@ -10,11 +10,12 @@ import numpy as np
 
 from edge.releases import Releases
 from testbed.codec.classifier import Classifier, install
+from testbed.codec.plain import require_plain
 from testbed.config_federation import STRATEGIES, LearnerConfig
 from testbed.control.bus import Member
 from testbed.control.messages import AnyMessage, Ask, Installed, Pair, PublicSet, Refusal, Upload
 from testbed.data.partition import Labelled, Unlabelled
-from testbed.errors import BudgetSpent, CodecError, ProtocolError, RunIncomplete
+from testbed.errors import BudgetSpent, CodecError, ProtocolError, RunIncomplete, SemtbError
 from testbed.privacy.ledger import Budget, Ledger
 from testbed.privacy.mechanisms import NoiseSource, SeededNoise, SystemNoise, gaussian
 from testbed.record.folder import RunFolder
@@ -44,11 +45,22 @@ def run_learner(config: LearnerConfig, should_stop: Callable[[], bool]) -> None:
             if should_stop():
                 raise RunIncomplete(f"{config.name} was told to end")
             message = member.hear(LOOK_S)
-            answer = learner.answer(message) if message is not None else None
+            answer = answer_in_our_words(learner, message) if message is not None else None
             if answer is not None:
                 member.say(answer)
         if member.stop_reason:
             raise RunIncomplete(member.stop_reason)
+
+
+def answer_in_our_words(learner: Learner, message: AnyMessage) -> AnyMessage | None:
+    """The learner's answer. What a library says of a failure may quote records; the server hears nothing of that."""
+    try:
+        return learner.answer(message)
+    except SemtbError:
+        raise
+    except Exception as error:
+        log.exception("the answer to a %s failed", type(message).__name__)
+        raise RunIncomplete(f"{learner.config.name} failed; why stands in its own log, and only there") from error
 
 
 class Learner:
@@ -98,6 +110,8 @@ class Learner:
 
     def _install(self, message: Pair) -> Installed:
         if self._pair is None or self._pair.digest != message.sha256:
+            for half in (message.encoder, message.decoder):
+                require_plain(half, f"round {message.round}")
             self._pair = install(self._state, message.round, message.encoder, message.decoder, message.sha256)
             if message.round == 0:
                 self._first = self._pair

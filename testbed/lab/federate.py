@@ -23,7 +23,7 @@ from testbed.lab.report import make_report
 from testbed.lab.resolve import free_base
 from testbed.lab.run import LOOK_S, Outcome, make_folder, trouble, watch_over
 from testbed.lab.stopping import StopRequest
-from testbed.privacy.accounting import DELTA, noise_multiplier
+from testbed.privacy.accounting import DELTA, EPSILONS, noise_multiplier
 from testbed.record.folder import REPORT, RunFolder
 
 NAME = "federate-digits"
@@ -212,7 +212,7 @@ def run_processes(
 
 
 def parse_epsilon(text: str) -> float:
-    """A positive number, or inf.
+    """A number in the accountant's range, or inf.
 
     Raises
     ------
@@ -223,6 +223,7 @@ def parse_epsilon(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not value > 0:
-        raise ScenarioError(f"--epsilon {text}: allowed: a number above 0, or inf for no noise and no promise")
+    low, high = EPSILONS
+    if not (low <= value <= high or value == math.inf):
+        raise ScenarioError(f"--epsilon {text}: allowed: {low:g}..{high:g}, or inf for no noise and no promise")
     return value

@@ -10,6 +10,7 @@ from testbed.errors import MissingExtra, ScenarioError
 
 NEIGHBOURING = "add or remove one record of one client"
 DELTA = 1e-5
+EPSILONS = (0.01, 50.0)  # above, nothing is promised that means anything; below, nothing is left to learn
 GRID = 1e-4  # of privacy losses; they are rounded up to it, so that a coarser grid promises less than is kept
 SEARCH_GRID = 1e-3
 ROUNDED = 1e4  # noise multipliers are rounded up to four decimals, so that what is written is what was added
@@ -64,14 +65,15 @@ def noise_multiplier(epsilon: float, releases: int, delta: float = DELTA) -> flo
     Raises
     ------
     ScenarioError
-        If epsilon is not positive or there is no release.
+        If epsilon is out of the range in which the accountant answers in seconds, or there is no release.
     """
-    if not epsilon > 0 or releases < 1:
-        raise ScenarioError(
-            f"epsilon = {epsilon}, releases = {releases}: allowed: epsilon above 0 (inf: no noise), at least 1 release"
-        )
-    if math.isinf(epsilon):
+    if releases < 1:
+        raise ScenarioError(f"releases = {releases}: allowed: at least 1")
+    if epsilon == math.inf:
         return 0.0
+    low, high = EPSILONS
+    if not low <= epsilon <= high:
+        raise ScenarioError(f"epsilon = {epsilon}: allowed: {low:g}..{high:g}, or inf for no noise and no promise")
     library, _ = _accountant()
 
     def event(z: float) -> Any:

@@ -1,8 +1,9 @@
 """A node's own record of what it has released, on its own disk, asked before anything leaves. It trusts no server.
 
-One line of JSON a release, each with the hash of the line before it. The file is replaced whole, so that a reader sees
-all of an entry or nothing of it; an entry is on the disk before the release exists, so that a crash in between costs
-budget and never privacy.
+One line of JSON a release, each with the hash of the line before it. A second file, ``.last``, keeps the number of
+lines and the last one, and is written first: so a line that is missing or altered is noticed, the last one too, and
+after a crash between the two writes the release counts as made, which costs budget and never privacy. What cannot be
+noticed from inside is that both files were removed, or put back to an older state, by whoever owns the disk.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Ledger:
         self.entries()
 
     def entries(self) -> list[Entry]:
-        """All entries, checked against their chain of hashes."""
+        """All entries, checked."""
         return read_entries(self.path)
 
     def spent(self) -> float:
@@ -91,7 +92,8 @@ class Ledger:
             If the ledger was altered or cannot be written.
         """
         with self._locked():
-            entries = self.entries()
+            lines = read_lines(self.path)
+            entries = [msgspec.json.decode(line, type=Entry) for line in lines]
             multipliers = [entry.noise_multiplier for entry in entries] + [noise_multiplier]
             composed = self._compose(multipliers, self.budget.delta)
             if composed > self.budget.epsilon * (1 + SLACK):
@@ -99,7 +101,6 @@ class Ledger:
                     f"{release}: refused: {len(entries)} releases are on the ledger and one more would make epsilon "
                     f"{composed:.2f} at delta {self.budget.delta:g}; the budget is {self.budget.epsilon:g}"
                 )
-            lines = self.path.read_bytes() if entries else b""
             entry = Entry(
                 release=release,
                 noise_multiplier=noise_multiplier,
@@ -108,9 +109,12 @@ class Ledger:
                 epsilon=None if math.isinf(composed) else composed,
                 delta=self.budget.delta,
                 at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                previous=line_hash(lines.splitlines()[-1]) if lines else FIRST,
+                previous=line_hash(lines[-1]) if lines else FIRST,
             )
-            self._replace(lines + msgspec.json.encode(entry) + b"\n")
+            lines.append(msgspec.json.encode(entry))
+            last = Last(count=len(lines), line=lines[-1].decode())
+            replace_synced(last_file(self.path), msgspec.json.encode(last))
+            replace_synced(self.path, b"".join(line + b"\n" for line in lines))
             return entry
 
     @contextmanager
@@ -124,23 +128,36 @@ class Ledger:
         except OSError as error:
             raise LedgerError(f"{self.path}: cannot be written, so nothing is released: {error.strerror}") from error
 
-    def _replace(self, content: bytes) -> None:
-        """On the disk, not only in its cache, when this returns."""
-        aside = self.path.with_name(self.path.name + ASIDE)
-        try:
-            with aside.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(aside, self.path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+
+class Last(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the second file says of the first."""
+
+    count: int  # of lines
+    line: str  # the last one
+
+
+def last_file(path: Path) -> Path:
+    """Where a ledger's number of lines and last line are kept."""
+    return path.with_name(path.name + ".last")
+
+
+def replace_synced(path: Path, content: bytes) -> None:
+    """On the disk, not only in its cache, when this returns; whole or not at all."""
+    aside = path.with_name(path.name + ASIDE)
+    try:
+        with aside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def line_hash(line: bytes) -> str:
@@ -149,29 +166,50 @@ def line_hash(line: bytes) -> str:
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """The entries of a ledger's file; none if there is no file.
+    """The entries of a ledger; none where there is no file yet.
 
     Raises
     ------
     LedgerError
-        If a line is not an entry, or does not follow the line before it.
+        If a line is not an entry, does not follow the line before it, or is missing.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise LedgerError(f"{path}: cannot be read, so nothing is released: {error.strerror}") from error
-    entries, previous = [], FIRST
-    for number, line in enumerate(content.splitlines(), 1):
+    return [msgspec.json.decode(line, type=Entry) for line in read_lines(path)]
+
+
+def read_lines(path: Path) -> list[bytes]:
+    """The lines of a ledger, checked; with the one that a crash kept from being written to it."""
+    content, second = read_file(path), read_file(last_file(path))
+    if content and not content.endswith(b"\n"):
+        raise LedgerError(f"{path}: the last line is cut off, so nothing is released")
+    lines = content.splitlines()
+    if second:
+        try:
+            last = msgspec.json.decode(second, type=Last)
+        except msgspec.DecodeError as error:
+            raise LedgerError(f"{last_file(path)}: cannot be understood, so nothing is released: {error}") from error
+        if last.count == len(lines) + 1:
+            lines.append(last.line.encode())
+        if last.count != len(lines) or last.line.encode() != lines[-1]:
+            raise LedgerError(f"{path}: does not end as {last_file(path).name} says it does, so nothing is released")
+    elif lines:
+        raise LedgerError(f"{last_file(path)}: is missing, so nothing is released")
+    previous = FIRST
+    for number, line in enumerate(lines, 1):
         try:
             entry = msgspec.json.decode(line, type=Entry)
         except msgspec.DecodeError as error:
             raise LedgerError(f"{path}: line {number} is not an entry, so nothing is released: {error}") from error
         if entry.previous != previous:
             raise LedgerError(f"{path}: line {number} does not follow the line before it, so nothing is released")
-        entries.append(entry)
         previous = line_hash(line)
-    if content and not content.endswith(b"\n"):
-        raise LedgerError(f"{path}: the last line is cut off, so nothing is released")
-    return entries
+    return lines
+
+
+def read_file(path: Path) -> bytes:
+    """Its bytes; none if there is no file."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise LedgerError(f"{path}: cannot be read, so nothing is released: {error.strerror}") from error

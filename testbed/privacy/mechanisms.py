@@ -35,7 +35,8 @@ class SystemNoise:
     def normal(self, shape: tuple[int, ...]) -> np.ndarray:
         count = int(np.prod(shape))
         integers = np.frombuffer(os.urandom(8 * count), np.uint64) >> np.uint64(11)
-        uniform = (integers.astype(np.float64) + 0.5) * 2.0**-53  # in (0, 1), both ends left out
+        # In (0, 1), both ends left out: the largest integer and a half would round up to 1.
+        uniform = np.minimum((integers.astype(np.float64) + 0.5) * 2.0**-53, 1 - 2.0**-53)
         return ndtri(uniform).reshape(shape)
 
 
@@ -54,6 +55,8 @@ class SeededNoise:
 def clip_rows(rows: np.ndarray, bound: float) -> np.ndarray:
     r"""Each row scaled down to an L2 norm of at most ``bound``: :math:`x \min(1, C/\lVert x\rVert)`.
 
+    A row whose norm is not finite becomes zero: noise hides no infinity, and what is not a number stays none under it.
+
     Parameters
     ----------
     rows : [n, d] float
@@ -64,7 +67,10 @@ def clip_rows(rows: np.ndarray, bound: float) -> np.ndarray:
     [n, d] float64
     """
     values = np.asarray(rows, np.float64)
-    norms = np.linalg.norm(values, axis=-1, keepdims=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.linalg.norm(values, axis=-1, keepdims=True)
+    values = np.where(np.isfinite(norms), values, 0.0)
+    norms = np.where(np.isfinite(norms), norms, 0.0)
     return values * np.minimum(1.0, bound / np.maximum(norms, np.finfo(np.float64).tiny))
 
 

@@ -12,18 +12,22 @@ import pytest
 pytest.importorskip("torch", reason="pip install 'semcom-testbed[train]'")
 pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
 
+import torch
+from torch import nn
+
 from edge import trainer
-from edge.learner import Learner
+from edge.learner import Learner, answer_in_our_words
 from edge.releases import evidence
 from testbed.codec.card import digest_pair
 from testbed.codec.classifier import Classifier, read_installed
 from testbed.codec.links import Link
-from testbed.codec.train.classifier import export, first_pair, new_pair
+from testbed.codec.plain import require_plain
+from testbed.codec.train.classifier import export, first_pair, new_pair, to_onnx
 from testbed.config_federation import LearnerConfig, PrivacyPart
 from testbed.control.messages import Ask, Heartbeat, Installed, Pair, PublicSet, Refusal, Upload
 from testbed.data.digits import split
 from testbed.data.partition import Labelled
-from testbed.errors import CodecError, LedgerError, ProtocolError
+from testbed.errors import CodecError, LedgerError, ProtocolError, RunIncomplete
 from testbed.privacy.accounting import noise_multiplier
 
 PARTS = split(seed=1)
@@ -168,6 +172,83 @@ def test_an_edge_with_a_damaged_ledger_does_not_begin(config: LearnerConfig):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(LedgerError, match="nothing is released"):
         Learner(config)
+
+
+class Lookup(nn.Module):
+    """An encoder that fails on a look-up whose index is a private pixel sum, and so says it in its error."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("table", torch.zeros(4))
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.encoder(pictures) + self.table[(pictures.sum() * 1e6).long()]
+
+
+class Mixing(nn.Module):
+    """An encoder made of plain arithmetic only, that lets each record of a batch speak of all the others."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.encoder(pictures) * (pictures.mean(dim=(0, 1), keepdim=True) - 0.305) * 1e4
+
+
+class Bursting(nn.Module):
+    """An encoder whose output is not a number for bright records."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        bright = torch.exp(100.0 * pictures[:, :8].sum(dim=1, keepdim=True))
+        return pictures[:, :8] + bright - bright
+
+
+def as_message(encoder: nn.Module) -> Pair:
+    """A pair of round 0 with such an encoder."""
+    model = to_onnx(encoder, {"pictures": torch.zeros(2, 64)}, "symbols")
+    return pair_message(0, model, FIRST.decoder)
+
+
+def test_a_servers_encoder_that_is_not_plain_never_sees_a_record(config: LearnerConfig):
+    """Refused by its operators before it runs, by a message that holds none of the records."""
+    learner = Learner(config)
+    learner.answer(PUBLIC_SET)
+    message = as_message(Lookup(first_pair(PUBLIC, 4, 10).encoder))
+    with pytest.raises(CodecError, match="Gather") as refused:
+        learner.answer(message)
+    assert "idx" not in str(refused.value)
+    assert not learner.ledger.entries()
+
+
+@pytest.mark.parametrize("kind", ["mixing", "bursting"])
+def test_one_record_moves_the_evidence_by_one_whatever_the_encoder_is(config: LearnerConfig, kind: str):
+    """Plain arithmetic, meant to betray: mean over the batch, and infinity less infinity. Each record left out once."""
+    message = as_message(Mixing(first_pair(PUBLIC, 4, 10).encoder) if kind == "mixing" else Bursting())
+    require_plain(message.encoder, "round 0")
+    pair = Classifier(message.encoder, message.decoder)
+    records = PARTS.clients[0]
+    link = Link("AWGN", 18.0)
+    whole = evidence(PUBLIC, records, pair, link, 10, 7, 1)
+    assert np.all(np.isfinite(whole.value))
+    for left_out in range(0, len(records), 8):
+        kept = np.arange(len(records)) != left_out
+        without = evidence(PUBLIC, Labelled(records.pictures[kept], records.labels[kept]), pair, link, 10, 7, 1)
+        assert np.linalg.norm(whole.value - without.value) <= 1.0 + 1e-9
+
+
+def test_what_a_library_says_of_a_failure_stays_with_the_edge(config: LearnerConfig, monkeypatch: pytest.MonkeyPatch):
+    """Whatever is raised, the server hears a sentence that is always the same."""
+    learner = ready(config)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError(f"idx={PARTS.clients[0].pictures.sum()}")
+
+    monkeypatch.setattr(learner, "answer", fail)
+    with pytest.raises(RunIncomplete) as told:
+        answer_in_our_words(learner, ask(1))
+    assert str(told.value) == "edge-1 failed; why stands in its own log, and only there"
 
 
 def test_bounded_logits_are_what_their_sensitivity_says(config: LearnerConfig):

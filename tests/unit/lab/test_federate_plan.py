@@ -83,7 +83,7 @@ def test_a_file_that_is_no_federated_nodes_is_read_as_before(tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "four"])
 def test_an_epsilon_that_promises_nonsense_is_refused(text: str):
-    with pytest.raises(ScenarioError, match=r"--epsilon .*above 0"):
+    with pytest.raises(ScenarioError, match=r"--epsilon .*0\.01\.\.50, or inf"):
         parse_epsilon(text)
 
 

@@ -40,8 +40,8 @@ def test_nothing_released_costs_nothing_and_a_release_without_noise_has_no_bound
     assert epsilon_spent([]) == 0.0
     assert epsilon_spent([5.0, 0.0]) == math.inf
     assert noise_multiplier(math.inf, 3) == 0.0
-    for wrong in (0.0, -1.0, math.nan):
-        with pytest.raises(ScenarioError, match="above 0"):
+    for wrong in (0.0, -1.0, math.nan, 1e-9, 51.0, 1e6):
+        with pytest.raises(ScenarioError, match=r"0\.01\.\.50, or inf"):
             noise_multiplier(wrong, 1)
     with pytest.raises(ScenarioError):
         epsilon_spent([-1.0])

@@ -11,7 +11,7 @@ import pytest
 
 from testbed.errors import BudgetSpent, LedgerError
 from testbed.files import ASIDE
-from testbed.privacy.ledger import Budget, Ledger, read_entries
+from testbed.privacy.ledger import Budget, Ledger, last_file, read_entries
 
 
 def by_hand(multipliers: Sequence[float], delta: float) -> float:
@@ -57,6 +57,40 @@ def test_it_counts_over_processes_and_restarts(ledger: Ledger):
         charge(Ledger(ledger.path, ledger.budget, by_hand))
 
 
+def test_a_crash_between_the_two_files_counts_as_a_release(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    """The last line is in the second file only: it is charged, and stands in the ledger once the next is written."""
+    charge(ledger)
+    real = os.replace
+
+    def die_at_the_ledger(aside: Path, path: Path) -> None:
+        if path == ledger.path:
+            raise KeyboardInterrupt
+        real(aside, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die_at_the_ledger)
+        with pytest.raises(KeyboardInterrupt):
+            charge(ledger)
+    assert len(ledger.path.read_bytes().splitlines()) == 1
+    again = Ledger(ledger.path, ledger.budget, by_hand)
+    assert len(again.entries()) == 2
+    charge(again)
+    assert len(ledger.path.read_bytes().splitlines()) == 3
+    with pytest.raises(BudgetSpent):
+        charge(again)
+
+
+def test_dropping_the_last_line_gains_nothing(ledger: Ledger):
+    """It stands in the second file too, so the budget stays spent."""
+    for _ in range(3):
+        charge(ledger)
+    lines = ledger.path.read_bytes().splitlines(keepends=True)
+    ledger.path.write_bytes(b"".join(lines[:2]))
+    assert ledger.spent() == pytest.approx(1.0)
+    with pytest.raises(BudgetSpent):
+        charge(ledger, 1e6)
+
+
 @pytest.mark.parametrize("broken", ["replace", "fsync"])
 def test_a_failed_write_leaves_the_old_ledger_whole(ledger: Ledger, broken: str, monkeypatch: pytest.MonkeyPatch):
     """The disk fills up, or the process dies before the rename: nothing is charged, and the caller must not release."""
@@ -75,7 +109,10 @@ def test_a_failed_write_leaves_the_old_ledger_whole(ledger: Ledger, broken: str,
     charge(ledger)
 
 
-@pytest.mark.parametrize("damage", ["removed", "changed", "cut", "not text"])
+@pytest.mark.parametrize(
+    "damage",
+    ["removed", "changed", "cut", "not text", "last changed", "two last removed", "emptied", "second file gone"],
+)
 def test_a_damaged_ledger_allows_nothing(ledger: Ledger, damage: str):
     for _ in range(3):
         charge(ledger)
@@ -85,7 +122,13 @@ def test_a_damaged_ledger_allows_nothing(ledger: Ledger, damage: str):
         "changed": b"".join(lines).replace(b'"noise_multiplier":3.0', b'"noise_multiplier":9.0', 1),
         "cut": b"".join(lines)[:-1],
         "not text": b"\xff\xfe" + b"".join(lines),
+        "last changed": b"".join(lines[:2]) + lines[2].replace(b'"noise_multiplier":3.0', b'"noise_multiplier":9.0'),
+        "two last removed": lines[0],
+        "emptied": b"",
+        "second file gone": b"".join(lines),
     }[damage]
+    if damage == "second file gone":
+        last_file(ledger.path).unlink()
     ledger.path.write_bytes(content)
     with pytest.raises(LedgerError, match="nothing is released"):
         charge(ledger, 1e6)

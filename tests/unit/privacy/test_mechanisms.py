@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -65,3 +67,18 @@ def test_no_noise_changes_nothing_and_the_systems_noise_never_repeats(rng: np.ra
     assert np.array_equal(gaussian(value, 1.0, 0.0, SystemNoise()), value)
     assert not np.array_equal(SystemNoise().normal((8,)), SystemNoise().normal((8,)))
     assert np.all(np.isfinite(SystemNoise().normal((100_000,))))
+
+
+def test_a_row_that_is_no_number_becomes_zero():
+    """Noise hides neither infinity nor what is not a number; the other rows stay as they are."""
+    rows = np.array([[np.nan, 1.0], [np.inf, 0.0], [1e200, 1e200], [0.3, 0.4]])
+    np.testing.assert_array_equal(clip_rows(rows, 1.0), [[0, 0], [0, 0], [0, 0], [0.3, 0.4]])
+
+
+def test_the_systems_noise_is_finite_for_every_integer(monkeypatch: pytest.MonkeyPatch):
+    """The least and the largest that 53 bits hold: their normal values are 8 deviations away, not infinite."""
+    for filling in (b"\x00", b"\xff"):
+        monkeypatch.setattr(os, "urandom", lambda count, filling=filling: filling * count)
+        values = SystemNoise().normal((3,))
+        assert np.all(np.isfinite(values))
+        assert np.all(np.abs(values) > 8)

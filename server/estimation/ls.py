@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from server.estimation._kernels import pilot_turn
 from server.estimation.base import ChannelEstimate
 from testbed.errors import ShapeError
 from testbed.phy.pilots import pilot_comb, pilot_values
@@ -62,8 +63,9 @@ def user_cfo(h_pilots: np.ndarray, waveform: Waveform) -> np.ndarray:
     -------
     cfo_hz : [U] float64
     """
-    turn = np.einsum("aupi,aupi->u", h_pilots[:, :, :-1].conj(), h_pilots[:, :, 1:])
-    return np.angle(turn).astype(np.float64) / (2 * np.pi * pilot_period_s(waveform))
+    h_pilots = np.asarray(h_pilots, np.complex64)
+    turn = pilot_turn(h_pilots.reshape(*h_pilots.shape[:3], -1))
+    return np.angle(turn) / (2 * np.pi * pilot_period_s(waveform))
 
 
 def pilot_period_s(waveform: Waveform) -> float:

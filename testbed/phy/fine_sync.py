@@ -10,7 +10,7 @@ import scipy.fft
 from scipy.special import gammainccinv
 
 from testbed.errors import ShapeError
-from testbed.phy._kernels import rotate
+from testbed.phy._kernels import first_and_last, refine_offset, rotate
 from testbed.phy.preamble import preamble, preamble_grid
 from testbed.phy.waveform import PREAMBLE_PERIODS, Waveform
 
@@ -67,22 +67,14 @@ def estimate_cfo(samples: np.ndarray, waveform: Waveform, coarse_cfo_hz: float) 
     """
     samples = _checked(samples, waveform)
     level = derotate(samples, coarse_cfo_hz, waveform)
-    first, second = _periods(level, waveform).swapaxes(0, 1)
-    between = np.angle(np.vdot(first, second))
+    spectra = scipy.fft.fft(_periods(level, waveform), norm="ortho")[..., waveform.subcarriers]
+    between = np.angle(np.vdot(spectra[:, 0], spectra[:, 1]))
     cfo_hz = coarse_cfo_hz + between * waveform.spacing_hz / (2 * np.pi)
 
     basis = _channel_basis(waveform)
-    times = (1j * (np.arange(basis.shape[0]) - (basis.shape[0] - 1) / 2)).astype(np.complex64)
-    for _ in range(REFINEMENTS):
-        used = derotate(samples, cfo_hz, waveform)[:, waveform.cp_samples : waveform.cp_samples + basis.shape[0]]
-        fitted = _project(used, basis)
-        slope = times * fitted
-        slope -= _project(slope, basis)
-        curvature = np.vdot(slope, slope).real
-        if not curvature > 0:
-            break
-        cfo_hz += np.vdot(slope, used).real / curvature * waveform.sample_rate_hz / (2 * np.pi)
-    return float(cfo_hz)
+    used = np.ascontiguousarray(samples[:, waveform.cp_samples : waveform.cp_samples + basis.shape[0]])
+    radians = 2 * np.pi / waveform.sample_rate_hz
+    return float(refine_offset(used, basis, cfo_hz * radians, REFINEMENTS) / radians)
 
 
 def estimate_timing(samples: np.ndarray, waveform: Waveform, cfo_hz: float) -> float:
@@ -131,28 +123,25 @@ def estimate_arrivals(samples: np.ndarray, waveform: Waveform, cfo_hz: float) ->
     """
     channel = _channel(samples, waveform, cfo_hz)
     half = waveform.occupied_subcarriers // 2
-    taper, delays, inside, outside = _profile_axes(waveform)
+    taper, delays = _profile_axes(waveform)
     spectrum = np.zeros((channel.shape[0], delays.size), np.complex64)
     spectrum[:, 1 : half + 1] = channel[:, half:] * taper[half + 1 :]
     spectrum[:, -half:] = channel[:, :half] * taper[:half]
     spectrum[:, 0] = channel[:, half - 1 : half + 1].mean(axis=1) * taper[half]  # no hole at DC
     paths = scipy.fft.ifft(spectrum)
-    profile = np.sum(paths.real**2 + paths.imag**2, axis=0)
-    noise = np.median(profile[outside]) if outside.any() else 0.0
-    near = profile[inside]
-    found = delays[inside][near >= max(noise * _arrival_factor(len(channel)), ARRIVALS_BELOW_PEAK * near.max())]
-    if not found.size:
+    factor = _arrival_factor(len(channel))
+    first, last = first_and_last(paths, delays, waveform.cp_samples, factor, ARRIVALS_BELOW_PEAK)
+    if np.isnan(first):
         timing = estimate_timing(samples, waveform, cfo_hz)
         return timing, timing
-    return float(found.min()), float(found.max())
+    return first, last
 
 
 @lru_cache(maxsize=8)
-def _profile_axes(waveform: Waveform) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Taper over the band with DC [occupied + 1]; delays of the profile, two a sample; where paths and noise lie."""
+def _profile_axes(waveform: Waveform) -> tuple[np.ndarray, np.ndarray]:
+    """Taper over the band with DC [occupied + 1]; delays of the profile, two a sample."""
     taper = np.hanning(waveform.occupied_subcarriers + 3)[1:-1].astype(np.float32)
-    delays = scipy.fft.fftfreq(2 * waveform.fft_size, 1 / waveform.fft_size)
-    return taper, delays, np.abs(delays) <= waveform.cp_samples, np.abs(delays) > 2 * waveform.cp_samples
+    return taper, scipy.fft.fftfreq(2 * waveform.fft_size, 1 / waveform.fft_size)
 
 
 @lru_cache(maxsize=32)
@@ -190,18 +179,17 @@ def _checked(samples: np.ndarray, waveform: Waveform) -> np.ndarray:
 
 
 def _periods(samples: np.ndarray, waveform: Waveform) -> np.ndarray:
-    """[A, period, occupied]: spectra of the two periods, cut one prefix early so that delays of +-cp stay inside."""
+    """[A, period, fft_size]: the two periods, cut one prefix early so that delays of +-cp stay inside."""
     begin = waveform.cp_samples
     cut = samples[:, begin : begin + PREAMBLE_PERIODS * waveform.fft_size]
-    spectrum = scipy.fft.fft(cut.reshape(len(samples), PREAMBLE_PERIODS, waveform.fft_size), norm="ortho")
-    return spectrum[..., waveform.subcarriers]
+    return cut.reshape(len(samples), PREAMBLE_PERIODS, waveform.fft_size)
 
 
 def _channel(samples: np.ndarray, waveform: Waveform, cfo_hz: float) -> np.ndarray:
     """[A, occupied] complex64: least-squares channel at the preamble, delays counted from ``Detection.start``."""
     level = derotate(_checked(samples, waveform), cfo_hz, waveform)
-    mean = _periods(level, waveform).mean(axis=1)
-    return mean * _matched(waveform)
+    mean = scipy.fft.fft(_periods(level, waveform).mean(axis=1), norm="ortho")
+    return mean[:, waveform.subcarriers] * _matched(waveform)
 
 
 @lru_cache(maxsize=8)
@@ -209,11 +197,6 @@ def _matched(waveform: Waveform) -> np.ndarray:
     """[occupied] complex64: conjugate preamble, moved one prefix early."""
     early = np.exp(2j * np.pi * waveform.subcarriers * waveform.cp_samples / waveform.fft_size)
     return (early * preamble_grid(waveform).conj()).astype(np.complex64)
-
-
-def _project(signals: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """What of [A, n] lies in the span of ``basis`` [n, rank]."""
-    return (signals @ basis.conj()) @ basis.T
 
 
 @lru_cache(maxsize=8)
@@ -230,4 +213,4 @@ def _channel_basis(waveform: Waveform) -> np.ndarray:
     origin = waveform.fft_size + (waveform.fft_size - PREAMBLE_PERIODS * cp) % waveform.fft_size + cp
     columns = np.stack([period[origin - d : origin - d + count] for d in range(-(cp // 2), cp + 1)], axis=1)
     left, values, _ = np.linalg.svd(columns.astype(np.complex128), full_matrices=False)
-    return left[:, values > 1e-2 * values[0]].astype(np.complex64)
+    return np.ascontiguousarray(left[:, values > 1e-2 * values[0]], np.complex64)

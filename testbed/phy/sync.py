@@ -14,7 +14,7 @@ import scipy.fft
 from scipy.special import betaincinv
 
 from testbed.errors import ShapeError
-from testbed.phy._kernels import strongest_hypothesis
+from testbed.phy._kernels import normalise, strongest_hypothesis
 from testbed.phy.fine_sync import derotate, estimate_arrivals, estimate_cfo, estimate_timing, window_offset
 from testbed.phy.preamble import preamble
 from testbed.phy.waveform import PREAMBLE_PERIODS, Waveform
@@ -179,14 +179,8 @@ def _reference(waveform: Waveform, max_cfo_hz: float) -> np.ndarray:
 
 def _block(samples: np.ndarray, spectrum: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
     """Statistic and best hypothesis of the first ``lags`` lags, by one circular correlation."""
-    length = samples.shape[-1] - lags + 1
     with np.errstate(invalid="ignore", over="ignore"):
         received = scipy.fft.fft(samples, spectrum.shape[-1])
         correlation = scipy.fft.ifft(received[:, None, :] * spectrum, overwrite_x=True)
         power, hypothesis = strongest_hypothesis(correlation, lags)
-        energies = np.square(samples.real, dtype=np.float64) + np.square(samples.imag, dtype=np.float64)
-        running = np.concatenate([[0.0], np.cumsum(energies.sum(axis=0))])
-        energy = running[length:] - running[:-length]
-        audible = energy > SILENCE * running[-1]
-        statistic = np.divide(power, energy, out=np.zeros(lags), where=audible)
-    return np.minimum(statistic, 1.0).astype(np.float32), hypothesis
+    return normalise(power, samples, SILENCE), hypothesis

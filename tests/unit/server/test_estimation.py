@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from server.estimation import ESTIMATORS, find_estimator, lmmse, ls, pilot_estimates
+from server.estimation._kernels import pilot_turn
 from server.estimation.ls import user_cfo
 from testbed.errors import ScenarioError, ShapeError
 from testbed.phy.pilots import pilot_comb, pilot_values
@@ -158,3 +159,10 @@ def test_wrong_grids_and_names_are_refused():
     assert find_estimator("lmmse") is lmmse
     with pytest.raises(ScenarioError, match="allowed: ls, lmmse"):
         find_estimator("magic")
+
+
+def test_pilot_turn_is_its_einsum(rng):
+    """Three antennas, two users: the kernel against one line of NumPy."""
+    h = rng.standard_normal((3, 2, 15, 36, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    expected = np.einsum("aupi,aupi->u", h[:, :, :-1].conj().astype(complex), h[:, :, 1:])
+    np.testing.assert_allclose(pilot_turn(h), expected, rtol=1e-5)

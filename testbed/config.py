@@ -23,6 +23,7 @@ except ModuleNotFoundError:  # Python 3.10
 
 T = TypeVar("T")
 
+NODE_NAME = r"[a-z0-9][a-z0-9-]{0,31}"
 CHANNELS = ("TDL-A", "TDL-B", "TDL-C", "AWGN")
 
 
@@ -164,10 +165,10 @@ class Scenario(Strict, frozen=True):
         names = [e.name for e in self.edges] + [self.server.name, self.air.name]
         check(len(set(names)) == len(names), "edges.name", names, "a name of its own for each node")
         check(
-            all(re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", n) for n in names),
+            all(re.fullmatch(NODE_NAME, n) for n in names),
             "name",
             names,
-            "lower-case letters, digits and '-'",
+            "lower-case letters, digits and '-', 32 in all",
         )
         edges = [e.name for e in self.edges]
         for switch in self.switches:

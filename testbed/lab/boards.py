@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
+from testbed.config import NODE_NAME
 from testbed.errors import BoardError
 from testbed.lab.ssh import OLD_PYTHON, OLDEST, Target, explain, require_ssh
 
@@ -94,7 +96,15 @@ def ask(
 
 
 def message(target: Target, name: str, do: str, **more: object) -> list[bytes]:
-    """What goes in first: the request, one line of JSON, and the program that answers it."""
+    """What goes in first: the request, one line of JSON, and the program that answers it.
+
+    Raises
+    ------
+    BoardError
+        If ``name`` is none that an edge can have: it becomes a folder's there.
+    """
+    if not re.fullmatch(NODE_NAME, name):
+        raise BoardError(f"{name!r}: no edge has such a name: lower-case letters, digits and '-', 32 in all")
     program = board_program()
     request = {"do": do, "name": name, "base": target.base, "program": len(program), **more}
     return [json.dumps(request).encode() + b"\n", program]
@@ -108,15 +118,7 @@ def follow_log(
     show: Callable[[str], object] = lambda line: print(line, end="", flush=True),
 ) -> None:
     """Show the end of an edge's log and, if ``follow``, what is added, until this is interrupted."""
-    request = {
-        "do": "log",
-        "name": name,
-        "base": target.base,
-        "program": len(board_program()),
-        "lines": lines,
-        "follow": follow,
-    }
-    call = Call(target, [json.dumps(request).encode() + b"\n", board_program()], None, on_line=show)
+    call = Call(target, message(target, name, "log", lines=lines, follow=follow), None, on_line=show)
     status = call.finish(None if follow else ANSWER_S)
     if status == REFUSED:
         raise failure(target, name, json.loads(call.errors[-1]))

@@ -83,6 +83,7 @@ def measure(
         name=f"federate-digits-{options.strategy}",
         task="UCI digits",
         complete=True,
+        warnings=silence(clients, options.rounds),
         accuracy=rounds[-1].accuracy,
         standard_error=standard_error(said, parts.test.labels),
         epsilon=rounds[-1].epsilon,
@@ -162,6 +163,16 @@ def round_ends(told: Plan, said: dict[int, dict], name: str, entries: int) -> li
     for number in range(1, told.server.rounds + 1):
         made.append(made[-1] + (name not in said[number]["refused"]))
     return [entries - made[-1] + count for count in made]
+
+
+def silence(clients: list[Client], rounds: int) -> list[str]:
+    """Who gave nothing in any round: where accuracy is low for that reason, it is not the method's."""
+    silent = [client.name for client in clients if client.refused == rounds]
+    if not silent:
+        return []
+    if len(silent) == len(clients):
+        return ["No edge gave anything in any round: all refused. The accuracy is that of a classifier taught nothing."]
+    return [f"Refused in every round, so nothing was learned from it: {', '.join(silent)}."]
 
 
 def check_installed(folders: list[Path], folder: RunFolder, last: int) -> None:
@@ -253,3 +264,5 @@ def show(result: FederatedResult, console: Console) -> None:
             f"neighbouring: {result.neighbouring}; noise: {result.noise}",
             soft_wrap=True,
         )
+    for warning in result.warnings:
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)

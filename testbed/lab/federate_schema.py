@@ -56,6 +56,7 @@ class FederatedResult(msgspec.Struct, kw_only=True):
     task: str
     complete: bool
     reason: str = ""
+    warnings: list[str] = []  # what must not be passed over in reading the accuracy
     accuracy: float | None = None  # after the last round, on the test part
     standard_error: float | None = None  # of it, over test pictures; one split and one training
     epsilon: float | None = None

@@ -13,11 +13,11 @@ from skimage.metrics import mean_squared_error, structural_similarity
 
 from edge.transmitter import LEAD_SAMPLES
 from server.pipeline import ReceivedFrame
-from testbed.air.interference import search_warnings
 from testbed.air.medium import Medium
 from testbed.codec.base import Codec
 from testbed.config import Scenario
 from testbed.data.pictures import Picture as Photograph
+from testbed.lab.run_warnings import run_warnings
 from testbed.phy.interleave import deinterleave, interleave
 from testbed.phy.ofdm import tx_amplitude
 from testbed.phy.waveform import Waveform
@@ -218,7 +218,7 @@ def measure(
             )
         )
     arrays |= plot_frames(frames, scores, waveform)
-    warnings = [] if medium is None else medium.warnings() + search_warnings(medium.truth, scenario.server.max_cfo_hz)
+    warnings = run_warnings(scenario, medium, users)
     return Measured(Metrics(users=users, air=air_truth(scenario, medium, frames), warnings=warnings), bounds, arrays)
 
 

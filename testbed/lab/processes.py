@@ -50,6 +50,7 @@ class Ended(msgspec.Struct, frozen=True):
     name: str
     status: int  # as subprocess has it: negative for a signal
     last_line: str  # of its standard error
+    called: str = ""  # what the process is, where it only stands for the node of that name
 
     @property
     def failed(self) -> bool:
@@ -64,7 +65,7 @@ class Ended(msgspec.Struct, frozen=True):
     def describe(self) -> str:
         """One line for the person."""
         if self.status < 0:
-            return f"{self.name} was ended by {signal_name(-self.status)}"
+            return f"{self.called or self.name} was ended by {signal_name(-self.status)}"
         return f"{self.name}: {self.last_line or f'ended with status {self.status}'}"
 
 
@@ -86,9 +87,16 @@ class Child:
     """One child. Its standard error goes to its log; its standard output comes line by line to ``on_line``."""
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, on_line: Callable[[str, str], None], debug: bool
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        on_line: Callable[[str, str], None],
+        debug: bool,
+        called: str = "",
     ) -> None:
         self.name = name
+        self.called = called
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         environment = (
@@ -114,7 +122,7 @@ class Child:
     def ended(self) -> Ended | None:
         """How it ended, or None while it lives."""
         status = self.process.poll()
-        return None if status is None else Ended(self.name, status, last_line(self.log))
+        return None if status is None else Ended(self.name, status, last_line(self.log), self.called)
 
     def release(self) -> None:
         """Close the pipes of a child that has ended."""
@@ -149,9 +157,9 @@ class Family:
     def __exit__(self, *exc: object) -> None:
         self.end()
 
-    def start(self, name: str, command: Sequence[str], log: Path) -> None:
-        """Start one child."""
-        self.children.append(Child(name, command, log, self._on_line, self._debug))
+    def start(self, name: str, command: Sequence[str], log: Path, called: str = "") -> None:
+        """Start one child; ``called`` says what it is, where it is not the node of that name itself."""
+        self.children.append(Child(name, command, log, self._on_line, self._debug, called))
 
     def ended(self) -> list[Ended]:
         """All that have ended so far."""

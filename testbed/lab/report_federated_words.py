@@ -46,6 +46,11 @@ def finding(result: FederatedResult) -> str:
     who = count(len(result.clients), "edge").capitalize() if result.clients else "Edges"
     verb = "teaches" if len(result.clients) == 1 else "teach"
     right = f"{who} {verb} one classifier that names {percent(result.accuracy)}{NBSP}% of the test digits right"
+    if result.clients and not any(r.uploads for r in result.rounds):
+        return (
+            f"No edge gave anything: a classifier that was taught nothing names {percent(result.accuracy)}{NBSP}% of "
+            "the test digits right."
+        )
     if result.epsilon is None:
         promise = "without noise and so without any promise of privacy"
     else:
@@ -110,8 +115,8 @@ def spent_tiles(clients: list[Client]) -> list[tuple[str, str, str]]:
 
 
 def warnings(result: FederatedResult) -> list[str]:
-    """What must not be passed over."""
-    found = []
+    """What must not be passed over: how the run went, and what its noise is worth."""
+    found = list(result.warnings)
     if result.noise_multiplier == 0 or (result.complete and result.epsilon is None):
         found.append("No noise was added: nothing is promised to anybody.")
     elif result.noise_seed is not None:

@@ -6,12 +6,14 @@ import difflib
 import secrets
 import shlex
 import socket
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import Union
 
 import msgspec
 
+from testbed.codec.card import find_card, read_card
 from testbed.config import (
     AirConfig,
     AirPort,
@@ -24,9 +26,11 @@ from testbed.config import (
     picture_share,
     switches_of,
 )
-from testbed.errors import AddressInUse, ScenarioError
+from testbed.errors import AddressInUse, RadioNotFound, ScenarioError
 from testbed.files import write_aside
 from testbed.lab.plutos import loopback_pluto, unserved, with_wait
+from testbed.radio.base import RadioSettings
+from testbed.radio.registry import check_uri
 
 # Below Linux's range of ephemeral ports (32768..60999), so that no outgoing connection takes one meanwhile.
 FREE_PORTS = range(20_000, 32_000)
@@ -212,6 +216,30 @@ def taken(host: str, port: int) -> bool:
         except OSError as error:
             return "in use" in str(error)
     return False
+
+
+def require_usable(scenario: Scenario, remote: Collection[str] = ()) -> None:
+    """Refuse, before anything is started, radios that are written wrongly and codecs that are not here or not whole.
+
+    ``remote`` names edges on other machines, which may have drivers that this one has not.
+
+    Raises
+    ------
+    RadioError, CodecError
+        In the words in which a node would say it.
+    """
+    rate_hz, server = scenario.waveform.sample_rate_hz, scenario.server
+    wanted = {server.name: (server.radio, RadioSettings(rate_hz, rx_channels=server.antennas))}
+    wanted |= {edge.name: (edge.radio, RadioSettings(rate_hz, tx_channels=1)) for edge in scenario.edges}
+    for name, (radio, settings) in wanted.items():
+        try:
+            if radio:
+                check_uri(radio, settings)
+        except RadioNotFound:
+            if name not in remote:
+                raise
+    for codec in dict.fromkeys([scenario.codec.name, *(switch.codec for switch in scenario.switches)]):
+        read_card(find_card(codec))
 
 
 def require_free(scenario: Scenario, nodes: list[Node]) -> None:

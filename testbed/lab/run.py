@@ -19,7 +19,7 @@ from testbed.config import Scenario, ServerConfig
 from testbed.errors import DataError
 from testbed.lab.plutos import presented_plutos
 from testbed.lab.processes import Ended, Family, Watch, node_command
-from testbed.lab.resolve import Node, open_scenario, require_free, resolve, write_configs
+from testbed.lab.resolve import Node, open_scenario, require_free, require_usable, resolve, write_configs
 from testbed.lab.stopping import StopRequest
 from testbed.record import provenance
 from testbed.record.folder import METRICS_LOG, RunFolder
@@ -58,10 +58,11 @@ def run_scenario(
     Raises
     ------
     SemtbError
-        If the scenario is wrong or a port is taken, before anything is started.
+        If the scenario is wrong, a radio or a codec cannot be, or a port is taken, before anything is started.
     """
     began = time.monotonic()
     scenario = open_scenario(name, settings, seed, images)
+    require_usable(scenario, remote.targets if remote else ())
     nodes = resolve(scenario)
     require_free(scenario, nodes)
     if remote is not None:
@@ -141,7 +142,8 @@ def run_processes(
 
             def start(node: Node, *more: str) -> None:
                 command = elsewhere.get(node.name) or node_command(node.kind, str(files[node.name]), *more)
-                family.start(node.name, command, folder.path / "logs" / f"{node.name}.log")
+                called = f"the SSH connection of {node.name}" if node.name in elsewhere else ""
+                family.start(node.name, command, folder.path / "logs" / f"{node.name}.log", called)
 
             start(server, "--out", str(folder.path))
             while not watch.bound:

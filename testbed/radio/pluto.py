@@ -43,6 +43,11 @@ class PlutoRadio:
         If the URI is wrong, the device has too few channels, or it does not take a setting.
     """
 
+    @staticmethod
+    def check(uri: str, settings: RadioSettings) -> None:
+        """See `testbed.radio.registry.check_uri`."""
+        parse(uri, settings)
+
     def __init__(self, uri: str, settings: RadioSettings) -> None:
         self.uri = uri
         self.settings = settings

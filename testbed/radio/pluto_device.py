@@ -24,6 +24,16 @@ MUTE_GAIN_DB = -89.75
 RATE_TOLERANCE = 1e-6  # the device rounds to what its dividers give
 STATUS_REGISTER, ADC_OVERFLOW = 0x80000088, 1 << 2
 
+# What some AD936x takes: AD9364 for the LO, the lowest and highest of all bands for the receiver's gain; ad9361.c.
+# A stock Pluto's LO (AD9363, 325 MHz to 3.8 GHz) and its band take less, and say so themselves.
+ALLOWED = {
+    "lo_hz": (70e6, 6e9),
+    "tx_gain_db": (MUTE_GAIN_DB, 0.0),
+    "rx_gain_db": (-10.0, 73.0),
+    "lead_s": (0.0, 10.0),
+    "wait_s": (0.0, 60.0),
+}
+
 LOOK_S = 0.1
 BUSY_TRIES_S = 2.0  # an OPEN may overtake the CLOSE before it: libiio, iiod/ops.c
 BUSY_PAUSE_S = 0.02
@@ -48,7 +58,7 @@ def parse(uri: str, settings: RadioSettings) -> Choice:
     Raises
     ------
     RadioError
-        Unknown keys, wrong values, no address.
+        Unknown keys, values that no Pluto takes, no address.
     """
     address, *options = uri.partition(":")[2].split(",")
     values = {"lo_hz": settings.lo_hz, "tx_gain_db": settings.tx_gain_db, "rx_gain_db": settings.rx_gain_db}
@@ -63,9 +73,9 @@ def parse(uri: str, settings: RadioSettings) -> Choice:
             values[key] = float(text)
         except ValueError:
             raise RadioError(f"{uri}: {key} = {text!r}: a number is allowed") from None
-    for key, longest in (("lead_s", 10), ("wait_s", 60)):
-        if not 0 <= values[key] <= longest:
-            raise RadioError(f"{uri}: {key} = {values[key]:g}: allowed: 0..{longest}")
+    for key, (low, high) in ALLOWED.items():
+        if not low <= values[key] <= high:  # NaN among them
+            raise RadioError(f"{uri}: {key} = {values[key]:g}: allowed: {low:g}..{high:g}")
     return Choice(address, **values)
 
 
@@ -183,7 +193,7 @@ class PlutoDevice:
     def mute(self) -> None:
         """No carrier: highest attenuation, LO off. A device that is gone is as quiet as can be told from here."""
         try:
-            for i in range(self._channels):
+            for i in range(self.offered):  # also one that is not used: the LO is the same
                 setattr(self.sdr, f"tx_hardwaregain_chan{i}", MUTE_GAIN_DB)
             self._tx_lo().attrs["powerdown"].value = "1"
         except OSError as error:

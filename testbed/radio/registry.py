@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -26,12 +27,30 @@ def open_radio(uri: str, settings: RadioSettings) -> Radio:
     RadioError, AddressInUse
         As the driver says.
     """
+    return driver_of(uri)(uri, settings)
+
+
+def check_uri(uri: str, settings: RadioSettings) -> None:
+    """Refuse, without touching any device, what `open_radio` would refuse of the URI alone; a driver's ``check`` does.
+
+    Raises
+    ------
+    RadioNotFound, RadioError
+        As `open_radio` has it.
+    """
+    check = getattr(driver_of(uri), "check", None)
+    if check is not None:
+        check(uri, settings)
+
+
+def driver_of(uri: str) -> Callable[[str, RadioSettings], Radio]:
+    """The class behind a scheme."""
     scheme, colon, _ = uri.partition(":")
     if colon and scheme in DRIVERS:
         module, _, name = DRIVERS[scheme].partition(":")
-        return getattr(import_module(module), name)(uri, settings)
+        return getattr(import_module(module), name)
     added = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if colon and scheme in added:
-        return added[scheme].load()(uri, settings)
+        return added[scheme].load()
     known = ", ".join(sorted({*DRIVERS, *added}))
     raise RadioNotFound(f"radio {uri!r}: unknown scheme. Known here: {known}. Write it as SCHEME:ADDRESS")

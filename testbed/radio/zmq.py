@@ -39,6 +39,11 @@ class ZmqRadio:
         If a ``tx_port`` is taken.
     """
 
+    @staticmethod
+    def check(uri: str, settings: RadioSettings) -> None:
+        """See `testbed.radio.registry.check_uri`."""
+        parse(uri, settings)
+
     def __init__(self, uri: str, settings: RadioSettings) -> None:
         self.uri = uri
         self.settings = settings

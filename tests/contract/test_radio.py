@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import socket
 import threading
 import time
@@ -19,6 +17,7 @@ from testbed.air.iiod.server import IiodServer
 from testbed.errors import PeerLost, PeerUnreachable, RadioError, RadioNotFound, ShapeError
 from testbed.radio.base import Radio, RadioSettings
 from testbed.radio.registry import open_radio
+from tests.addresses import own_address
 
 RATE = 1.92e6
 
@@ -36,13 +35,9 @@ class Wire:
         return np.stack([transmitted[user] for user in sorted(transmitted)])
 
 
-ADDRESSES = itertools.count(2)
-
-
 def wired_plutos(channels: int) -> tuple[list[str], list[IiodServer]]:
     """Two virtual Plutos on loopback addresses of their own, the first's transmitter wired to the second's receiver."""
-    number = next(ADDRESSES)
-    addresses = [f"127.{100 + i}.{os.getpid() & 255}.{number}" for i in range(2)]
+    addresses = [own_address(), own_address()]
     sender, receiver = (VirtualPluto(address, channels) for address in addresses)
     hearing = Hearing(receiver, {i: (sender, i) for i in range(channels)}, lambda rate_hz: Wire())
     return addresses, serve([sender, receiver], [hearing], float("inf"))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from testbed.air.iiod.air import present
+from testbed.air.iiod.device import ADC_OVERFLOW, RX
 from testbed.air.iiod.server import IiodServer
 from testbed.errors import AddressInUse, MissingExtra, RadioError, RadioNotFound
 from testbed.radio.base import RadioSettings
 from testbed.radio.registry import open_radio
+from tests.addresses import own_address
 
 INSTALL = "sh tests/interop/deps-system.sh (Debian packages libiio-utils, libiio0)"
 EXTRA = "pip install 'semcom-testbed[pluto]'"
@@ -47,18 +50,10 @@ def adi():
     return adi
 
 
-ADDRESSES = itertools.count(2)
-
-
-def address() -> str:
-    """A loopback address that nobody else serves."""
-    return f"127.99.{os.getpid() & 255}.{next(ADDRESSES)}"
-
-
 @pytest.fixture(params=[1, 2])
 def pluto(request) -> Iterator[IiodServer]:
     """One Pluto that hears itself, 1R1T and 2R2T."""
-    (server,) = present([address()], channels=request.param)
+    (server,) = present([own_address()], channels=request.param)
     yield server
     server.close()
 
@@ -66,7 +61,7 @@ def pluto(request) -> Iterator[IiodServer]:
 @pytest.fixture
 def single() -> Iterator[IiodServer]:
     """One Pluto, 1R1T."""
-    (server,) = present([address()])
+    (server,) = present([own_address()])
     yield server
     server.close()
 
@@ -168,16 +163,99 @@ def test_pyadi_hears_the_gain_and_the_offset_that_it_sets(sdr):
     assert power[1] - 10 * np.log10(np.mean(np.abs(sdr.rx()) ** 2)) == pytest.approx(20, abs=0.4)
 
 
-def test_our_radio_mutes_its_transmitter_when_it_closes(adi, single: IiodServer):
-    """The carrier is on while it is open, with the gain that was asked for, and off afterwards."""
-    phy = single.pluto.phy
-    with open_radio(f"pluto:ip:{single.pluto.address},tx_gain_db=-20", RadioSettings(RATE, tx_channels=1)):
+def test_a_time_out_of_zero_is_none(sdr, single: IiodServer):
+    """While a transmitter has nothing to send, time stands still, here for 2.5 s: too long for a client that waits for
+    one, of which half is the device's, and not for one that waits without limit."""
+    single.ether.patience_s = 2.5
+    sdr.rx_buffer_size = 4096
+    sdr.rx()  # the medium's kernels are compiled
+    sdr.rx_destroy_buffer()
+    sdr.tx_cyclic_buffer = False
+    sdr.tx(np.full(1024, 2.0**13 + 0j))
+    sdr._ctx.set_timeout(2000)
+    with pytest.raises(OSError, match="timed out"):
+        sdr.rx()
+    sdr.rx_destroy_buffer()
+    sdr._ctx.set_timeout(0)
+    assert len(sdr.rx()) == 4096
+
+
+def test_our_radio_mutes_its_transmitter_when_it_closes(adi, pluto: IiodServer):
+    """On all channels: the carrier is on while it is open, with the gain that was asked for, and off afterwards."""
+    phy, channels = pluto.pluto.phy, pluto.pluto.channels
+    settings = RadioSettings(RATE, tx_channels=channels)
+    with open_radio(f"pluto:ip:{pluto.pluto.address},tx_gain_db=-20", settings):
         assert not phy.tx_lo.off
-        assert phy.tx_gains_db == [-20]
+        assert phy.tx_gains_db == [-20] * channels
         assert phy.clock.rate_hz == RATE
         assert phy.tx_lo.frequency_hz == 2_400_000_000
+        assert phy.bandwidth_hz["tx"] == RATE
     assert phy.tx_lo.off
-    assert float(phy.tx_gains_db[0]) == -89.75
+    assert [float(gain_db) for gain_db in phy.tx_gains_db] == [-89.75] * channels
+
+
+def test_our_radio_is_mute_while_it_is_set_up(adi, pluto: IiodServer, monkeypatch: pytest.MonkeyPatch):
+    """Whoever used it before left a carrier and a tone: neither is on the air while rate and frequency change."""
+    phy, dds = pluto.pluto.phy, pluto.pluto.dds
+    dds.tones[0].scale, dds.tones[0].step = 0.5, 1024
+    assert not phy.tx_lo.off
+    changes: list[tuple[str, bool, float]] = []
+
+    def watched(name: str, change):
+        def call(*arguments) -> None:
+            changes.append((name, phy.tx_lo.off, float(max(phy.tx_gains_db))))
+            change(*arguments)
+
+        return call
+
+    monkeypatch.setattr(phy.clock, "set_rate", watched("rate", phy.clock.set_rate))
+    monkeypatch.setattr(phy, "write_bandwidth", watched("bandwidth", phy.write_bandwidth))
+    with open_radio(f"pluto:ip:{pluto.pluto.address}", RadioSettings(RATE, tx_channels=1)):
+        pass
+    assert {name for name, _, _ in changes} == {"rate", "bandwidth"}
+    assert all((off, gain_db) == (True, -89.75) for _, off, gain_db in changes)
+    assert dds.codes(0, 64) is None
+
+
+def test_our_radio_reports_samples_that_were_lost(adi, single: IiodServer):
+    """One event of kind overflow for the device's status bit, which is cleared; none before and none after."""
+    single.ether.patience_s = math.inf  # nothing is lost of itself, however busy this machine is
+    with open_radio(f"pluto:ip:{single.pluto.address}", RadioSettings(RATE, rx_channels=1)) as radio:
+        assert radio.receive(100).events == ()
+        single.pluto.status[RX] |= ADC_OVERFLOW
+        position, found = 100, None
+        while found is None:  # it reads ahead for at most two seconds, and looks ten times a second
+            assert position < 60 * RATE, "no event"
+            block = radio.receive(9600)
+            position = block.first_sample + 9600
+            found = block if block.events else None
+        (event,) = found.events
+        assert (event.kind, event.count, event.sample) == ("overflow", 1, found.first_sample)
+        assert not single.pluto.status[RX]
+        assert not [e for _ in range(1000) for e in radio.receive(9600).events]
+
+
+def test_our_radio_begins_with_the_silence_that_is_asked_for(adi, single: IiodServer, rng):
+    """10 ms at 1.92 MS/s, then every sample as it was sent; through digital loopback, which is exact."""
+    single.ether.patience_s, single.pluto.loopback = math.inf, 1
+    codes = rng.integers(-1000, 1001, (2, 5000))
+    x = ((codes[0] + 1j * codes[1]) / 1024).astype(np.complex64)[None]
+    where = f"pluto:ip:{single.pluto.address}"
+    with (
+        open_radio(f"{where},lead_s=0.01", RadioSettings(RATE, tx_channels=1)) as sender,
+        open_radio(where, RadioSettings(RATE, rx_channels=1)) as receiver,
+    ):
+
+        def work() -> None:
+            sender.send(x)
+            sender.finish()
+
+        sending = threading.Thread(target=work, daemon=True)
+        sending.start()
+        got = receiver.receive(19_200 + 5000).samples
+        sending.join(10)
+    assert not got[:, :19_200].any()
+    assert np.array_equal(got[:, 19_200:], x / 2)  # tx >> 4: 2^14 there is 2^10 of 2^11 here
 
 
 def test_our_radio_sets_what_it_receives_with(adi, single: IiodServer):
@@ -194,7 +272,7 @@ def test_our_radio_sets_what_it_receives_with(adi, single: IiodServer):
     "more, settings, said",
     [
         (",lo_hz=5.8e9", RadioSettings(RATE, rx_channels=1), "the Pluto refuses"),
-        (",rx_gain_db=90", RadioSettings(RATE, rx_channels=1), "the Pluto refuses"),
+        (",rx_gain_db=73", RadioSettings(RATE, rx_channels=1), "the Pluto refuses"),
         (",tx_gain_db=3", RadioSettings(RATE, tx_channels=1), r"allowed: -89\.75\.\.0"),
         (",gain=3", RadioSettings(RATE, tx_channels=1), "unknown; known: lo_hz, tx_gain_db, rx_gain_db"),
         ("", RadioSettings(100e3, rx_channels=1), "the Pluto refuses"),
@@ -207,7 +285,7 @@ def test_our_radio_says_what_a_pluto_cannot(adi, single: IiodServer, more: str, 
 
 
 def test_a_pluto_that_is_not_there_is_named(adi):
-    where = address()
+    where = own_address()
     with pytest.raises(RadioNotFound, match=rf"no Pluto at ip:{where} \(connection refused\)\. Is it plugged in\?"):
         open_radio(f"pluto:ip:{where}", RadioSettings(RATE, rx_channels=1))
 

@@ -37,6 +37,7 @@ AS_IN_A_TERMINAL: Any = {"start_new_session": True, "preexec_fn": lambda: signal
 SEMTB = [sys.executable, "-m", "testbed.lab.cli"]
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = "firmware_configs/systemd/semtb-edge.service"
+END_S, MARGIN_S = 3.0, 2.0  # of a run that cannot go on, and for a machine that does much else meanwhile
 GONE_S = 8.0  # after the end of a run nothing of it may be left on the board; the limit is for a loaded machine
 MISSING = "sshd is missing: sudo apt-get install openssh-server (make deps-system)"
 LASTING = ("--set", "air.block_samples=64")
@@ -218,11 +219,11 @@ def test_a_run_with_an_edge_behind_ssh_gives_the_same_metrics(deployed: Board, s
     assert deployed.standing() != before
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "killed there", "killed here"])
+@pytest.mark.parametrize("how", ["ctrl-c", "killed there", "killed here", "killed between"])
 def test_nothing_of_a_run_is_left_on_the_board(
     deployed: Board, start_run: Callable[..., Run], photographs: Path, how: str
 ):
-    """Ctrl-C, SIGKILL to the edge there, SIGKILL to `semtb run` here, each while frames arrive."""
+    """Ctrl-C, SIGKILL to the edge there, to `semtb run` here, to the ssh between, each while frames arrive."""
     run = start_run("--images", str(photographs), *LASTING, *deployed.remote)
     run.wait_until(lambda: len(run.lines()) >= 2)
     here = run.nodes()
@@ -239,6 +240,13 @@ def test_nothing_of_a_run_is_left_on_the_board(
         there.kill()
         assert run.finish() == 1
         assert "edge-1" in run.errors
+    elif how == "killed between":
+        (ssh,) = [p for p in psutil.Process(run.process.pid).children(recursive=True) if p.name() == "ssh"]
+        began = time.monotonic()
+        ssh.kill()
+        assert run.finish() == 1
+        assert time.monotonic() - began < END_S + MARGIN_S
+        assert run.errors.strip() == "RunIncomplete: the SSH connection of edge-1 was ended by SIGKILL"
     else:
         run.process.kill()
         run.finish()
@@ -336,8 +344,9 @@ def test_ctrl_c_while_the_board_installs_leaves_the_one_before(deployed: Board):
         (["edge-1", "--reuse-packages", "/no/such/python3"], {"disk": "{folder}/other"}, "--reuse-packages"),
         (["status", "edge-2"], {}, "semtb deploy edge-2 --to"),
         (["log", "edge-2"], {}, "semtb deploy edge-2 --to"),
+        (["remove", "../disk/edge-1"], {"disk": "{folder}/other"}, "no edge has such a name"),
     ],
-    ids=["edge", "port", "key", "host-key", "python", "venv", "dir", "to", "reuse", "status", "log"],
+    ids=["edge", "port", "key", "host-key", "python", "venv", "dir", "to", "reuse", "status", "log", "name"],
 )
 def test_what_the_user_can_put_right_is_one_line(board: Board, arguments: list[str], reach: dict[str, str], says: str):
     """Status 2, one line that says what to do, and nothing left on the board."""

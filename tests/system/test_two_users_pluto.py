@@ -11,6 +11,7 @@ import pytest
 
 from testbed.record.folder import RunFolder
 from testbed.record.schema import Result, read_result
+from tests.addresses import own_address
 
 pytestmark = pytest.mark.timeout(240)
 LIMIT_S = 110
@@ -26,12 +27,6 @@ def adi() -> None:
     except (ImportError, OSError) as error:
         reason = f"needs pyadi-iio and libiio: pip install 'semcom-testbed[pluto]'; make deps-system. It said: {error}"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-
-
-def addresses(count: int) -> list[str]:
-    """Loopback addresses of this process alone."""
-    tag = os.getpid()
-    return [f"127.{120 + i}.{tag >> 8 & 255}.{tag & 255 or 1}" for i in range(count)]
 
 
 def semtb(folder: Path, scenario: str, *arguments: str) -> tuple[Result, str]:
@@ -54,7 +49,7 @@ def test_two_users_over_plutos_are_within_half_a_db_of_zeromq(photographs: Path,
     """
     common = ("--images", str(photographs), "--seed", "5")
     sockets, _ = semtb(tmp_path / "zmq", "two-users", *common)
-    server, first, second = addresses(3)
+    server, first, second = (own_address() for _ in range(3))
     radios = (f"server=pluto:ip:{server}", f"edge-1=pluto:ip:{first}", f"edge-2=pluto:ip:{second}")
     plutos, said = semtb(tmp_path / "pluto", "two-users", *common, *(x for r in radios for x in ("--radio", r)))
     assert f"air presents virtual Plutos at {first}, {second}, {server}" in said
@@ -76,7 +71,7 @@ def test_two_users_over_plutos_are_within_half_a_db_of_zeromq(photographs: Path,
 @pytest.mark.parametrize("scenario, nodes", [("one-pluto", (0, 0)), ("two-plutos", (0, 1))])
 def test_runs_for_owners_of_plutos_go_over_virtual_ones(scenario: str, nodes: tuple[int, int], tmp_path: Path):
     """Every frame found, and the pictures near what the same channel allows."""
-    where = addresses(4)[3 - max(nodes) :]
+    where = [own_address(), own_address()]
     server, edge = where[nodes[0]], where[nodes[1]]
     result, _ = semtb(
         tmp_path / "run", scenario, "--radio", f"server=pluto:ip:{server}", "--radio", f"edge-1=pluto:ip:{edge}"
@@ -86,11 +81,13 @@ def test_runs_for_owners_of_plutos_go_over_virtual_ones(scenario: str, nodes: tu
     assert user.psnr_db > user.single_user_psnr_db - 1.0
 
 
-def test_a_radio_of_a_node_that_is_not_there_is_refused(tmp_path: Path):
+def test_a_radio_that_cannot_be_is_refused_before_anything_starts(tmp_path: Path):
+    """A node that is not there, some radios and not all, a value that no Pluto takes: status 2 and one line at once."""
     command = [sys.executable, "-m", "testbed.lab.cli", "run", "two-users", "--out", str(tmp_path / "run")]
     for radio, said in (
         ("edge-9=pluto:ip:127.0.0.2", "nodes with a radio here: edge-1, edge-2, server"),
         ("edge-1=pluto:ip:127.0.0.2", "have radios of their own"),
+        ("edge-1=pluto:ip:127.0.0.2,tx_gain_db=nan", "tx_gain_db = nan: allowed: -89.75..0"),
     ):
         done = subprocess.run(
             [*command, "--radio", radio], capture_output=True, text=True, timeout=LIMIT_S, check=False
@@ -98,3 +95,4 @@ def test_a_radio_of_a_node_that_is_not_there_is_refused(tmp_path: Path):
         assert done.returncode == 2
         assert said in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+        assert not (tmp_path / "run").exists()

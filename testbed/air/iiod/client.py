@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import select
 import socket
 import threading
@@ -60,7 +61,7 @@ class Client:
         if request.command == "PRINT":
             return protocol.document(self.pluto.xml())
         if request.command == "TIMEOUT":
-            self.pluto.timeout_s = request.number * 1e-3
+            self.pluto.timeout_s = request.number * 1e-3 or math.inf  # 0: none; libiio 0.25, local.c
             return protocol.code(0)
         if request.command in ("GETTRIG", "SETTRIG"):
             find_device(self.pluto.tree, request.device)

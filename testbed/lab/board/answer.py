@@ -21,8 +21,8 @@ DO: dict[str, Callable[[Place, Request], Request]] = {question.__name__: questio
 def answer(request: Request) -> int:
     """Do what is asked and print what came of it; returns the exit status."""
     do = request["do"]
-    place = Place(request["base"], request["name"])
     try:
+        place = Place(request["base"], request["name"])
         if do == "run":
             return run(place, request)
         if do == "log":
@@ -34,7 +34,7 @@ def answer(request: Request) -> int:
         reply = {"failed": error.kind, "words": str(error)}
     except OSError as error:
         kind = "disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "system"
-        reply = {"failed": kind, "words": f"{error.filename or place.root}: {error.strerror}"}
+        reply = {"failed": kind, "words": f"{error.filename or request['base']}: {error.strerror}"}
     if do in ("log", "run"):
         print(json.dumps(reply) if do == "log" else reply["words"], file=sys.stderr, flush=True)
         return REFUSED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 STOP_S = 4.0  # from SIGTERM to SIGKILL; a node ends by itself, or by its own last resort, within 1.5 s
 PORTS = range(20_000, 32_000)  # below the range of ephemeral ports
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+NAME = r"[a-z0-9][a-z0-9-]{0,31}"  # testbed.config.NODE_NAME, which is not here
 
 Request = dict[str, Any]  # what is asked, and what is answered: JSON objects
 
@@ -28,9 +31,11 @@ class Failure(Exception):
 
 
 class Place:
-    """Where one edge lives on this board."""
+    """Where one edge lives on this board; Failure if its name is none, for it becomes a folder's and a service's."""
 
     def __init__(self, base: str, name: str) -> None:
+        if not re.fullmatch(NAME, name):
+            raise Failure("name", f"{name!r}: no edge has such a name: lower-case letters, digits and '-', 32 in all")
         self.name = name
         self.base = Path(base).expanduser().absolute()
         self.root = self.base / name

@@ -154,6 +154,45 @@ def test_gains_of_both_sides_count(tx_db, rx_db, expected):
     assert np.array_equal(lab.receive([100]), np.full((100, 2), expected))
 
 
+class Wire:
+    """A medium that does nothing: each user at an antenna of its own."""
+
+    def mix(self, transmitted: Mapping[int, np.ndarray], first_sample: int) -> np.ndarray:
+        return np.stack([transmitted[user] for user in sorted(transmitted)])
+
+
+@pytest.mark.parametrize("tx_db, rx_db", [((-10, -30), (40, 40)), ((-10, -10), (40, 20)), ((-30, -10), (40, 20))])
+def test_each_channel_has_gains_of_its_own(tx_db, rx_db):
+    """A 2R2T Pluto to another, channel by channel over wires: each level is what its own two gains make of it."""
+    sender, receiver = VirtualPluto("127.0.1.2", 2), VirtualPluto("127.0.0.9", 2)
+    ether = Ether(
+        [sender, receiver], [Hearing(receiver, {0: (sender, 0), 1: (sender, 1)}, lambda rate_hz: Wire())], FOREVER
+    )
+    sender.phy.tx_lo.frequency_hz = receiver.phy.rx_lo.frequency_hz = 2_400_000_000
+    receiver.phy.modes = ["manual", "manual"]
+    sender.phy.tx_gains_db, receiver.phy.rx_gains_db = list(tx_db), list(rx_db)
+    wanted = Request("OPEN", number=100, mask=15, mask_digits=8)
+    tx, rx = ether.open(sender, TX, wanted), ether.open(receiver, RX, wanted)
+    ether.push(sender, tx, np.full((100, 4), 8000).astype("<i2").tobytes(), here)
+    got = np.frombuffer(ether.pull(receiver, rx, 100, here), "<i2").reshape(100, 4)
+    levels = [1000 * 10 ** ((t + 10 + r - 40) / 20) for t, r in zip(tx_db, rx_db, strict=True)]
+    assert np.array_equal(got, np.tile(np.round(np.repeat(levels, 2)), (100, 1)))
+
+
+@pytest.mark.parametrize("tx_db, rx_db", [(-10, 40), (-30, 40), (-10, 20), (-25, 55)])
+def test_rssi_is_the_gain_that_full_scale_would_take(tx_db, rx_db):
+    """The level of what was received, in dBFS, at the gain that it was received with; 0.2 dB for rounding to the ADC's
+    steps."""
+    lab = Lab()
+    lab.senders[0].phy.tx_gains_db, lab.receiver.phy.rx_gains_db = [tx_db], [rx_db]
+    lab.send(0, lab.open_tx(0, 100), np.full((100, 2), 8000)).join(5)
+    level_dbfs = 10 * np.log10(np.mean(np.sum((lab.receive([100]) / 2048.0) ** 2, axis=1)))
+    where = Request("READ", "ad9361-phy", "channel", "voltage0", False, "rssi")
+    value, unit = find_attribute(lab.receiver.tree, where).read().split()
+    assert unit == "dB"
+    assert float(value) == pytest.approx(rx_db - level_dbfs, abs=0.2)
+
+
 def test_the_adc_has_twelve_bits():
     lab = Lab()
     lab.receiver.phy.rx_gains_db = [60]

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edge.selfcheck import fixed_picture
-from testbed.config import EdgeConfig, dump, load_node
-from testbed.errors import BoardError
-from testbed.lab import board
+from testbed.config import NODE_NAME, EdgeConfig, dump, load_node
+from testbed.errors import BoardError, ScenarioError
+from testbed.lab import board, boards, deploy
 from testbed.lab.board import answer, install, standing
-from testbed.lab.board.place import Place, alive, began, end
+from testbed.lab.board.place import NAME, Place, alive, began, end
 from testbed.lab.boards import board_program
 from testbed.lab.bundle import EDGE_NEEDS, checkout, edge_requirements, lay_release, unit_text
 from testbed.lab.deploy import compare, edge_of
@@ -198,6 +199,38 @@ def test_a_full_disk_is_named_and_leaves_nothing(
     assert answer.answer(request) == 0
     assert json.loads(capsys.readouterr().out)["failed"] == "disk"
     assert not (tmp_path / "base").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../my disk/edge-1", "..", ".", "", "edge-1/", "Edge-1", "-edge", "e" * 33, "edge-1\n"]
+)
+def test_a_name_is_one_of_an_edge_or_goes_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+):
+    """Refused before any ssh starts, and by the board, whoever asks: what lies beside its folder stays."""
+    monkeypatch.setattr(boards, "Call", lambda *arguments, **more: pytest.fail("ssh was started"))
+    target, quiet = Target("pi@host"), Console(quiet=True)
+    for look_after in (deploy.status, deploy.start, deploy.stop, deploy.remove):
+        with pytest.raises(BoardError, match="no edge has such a name: lower-case letters"):
+            look_after(name, target, quiet)
+    with pytest.raises(BoardError, match="no edge has such a name"):
+        boards.follow_log(target, name, 30, False)
+    with pytest.raises(ScenarioError, match="has no such edge"):
+        edge_of(open_scenario("two-users", [], None, None), name)
+    for folder in (tmp_path / "my disk" / "edge-1", tmp_path / "base"):
+        (folder / "current").mkdir(parents=True)
+        (folder / "current" / "manifest.json").write_text("{}")
+    for do in (*answer.DO, "log", "run"):
+        status = answer.answer({"do": do, "base": str(tmp_path / "base"), "name": name})
+        out, err = capsys.readouterr()
+        assert "no edge has such a name" in out + err
+        assert status == (answer.REFUSED if do in ("log", "run") else 0)
+    assert (tmp_path / "my disk" / "edge-1" / "current" / "manifest.json").exists()
+    assert (tmp_path / "base" / "current" / "manifest.json").exists()
+
+
+def test_both_sides_know_the_same_names():
+    assert NAME == NODE_NAME
 
 
 @pytest.mark.parametrize("wrong", ["short", "changed"])

@@ -12,8 +12,9 @@ from testbed.errors import ScenarioError
 from testbed.lab import plutos
 from testbed.lab.plutos import IIOD_PORT, loopback_pluto, presented_plutos, radio_settings
 from testbed.lab.resolve import open_scenario, resolve
+from tests.addresses import own_address
 
-FREE = ("127.88.0.2", "127.88.0.3", "127.88.0.4")
+FREE = (own_address(), own_address(), own_address())
 
 
 def settings(*addresses: str) -> list[str]:
@@ -72,7 +73,7 @@ def test_plutos_that_are_served_need_no_air():
 
 
 def test_radios_that_share_no_air_are_refused():
-    with pytest.raises(ScenarioError, match=r"nobody serves the virtual Pluto at 127\.88\.0\.2, and server, edge-2"):
+    with pytest.raises(ScenarioError, match=rf"nobody serves the virtual Pluto at {FREE[0]}, and server, edge-2"):
         resolve(open_scenario("two-users", settings(FREE[0], "192.168.2.1", "192.168.3.1"), 3, None))
 
 

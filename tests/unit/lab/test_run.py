@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from rich.progress import Progress
 
-from testbed.errors import DataError
+from testbed.errors import CodecError, DataError, RadioError, SemtbError
+from testbed.lab import run as running
 from testbed.lab.processes import Watch
-from testbed.lab.resolve import open_scenario
-from testbed.lab.run import make_folder, mark_incomplete, tidy
+from testbed.lab.resolve import open_scenario, require_usable
+from testbed.lab.run import make_folder, mark_incomplete, run_scenario, tidy
 from testbed.lab.stopping import SIGNALS, StopRequest
+from testbed.lab.switch import switch_settings
 from testbed.record.folder import RunFolder
 from testbed.record.schema import read_result
 
@@ -101,3 +104,56 @@ def test_work_that_cannot_look_is_interrupted(stop: StopRequest):
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), stop.interrupting():
         pytest.fail("what was asked before has to count")
+
+
+EDGE, OTHER, SERVER = (
+    f"{node}.radio=pluto:ip:192.168.2.{i}" for i, node in enumerate(("edges.edge-1", "edges.edge-2", "server"), 1)
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ([EDGE + ",rx_gain_db=nan", OTHER, SERVER], RadioError, r"rx_gain_db = nan: allowed: -10\.\.73"),
+        ([EDGE, OTHER + ",lo_hz=2.4", SERVER], RadioError, "lo_hz = 2.4: allowed"),
+        ([EDGE, OTHER, SERVER + ",tx_gain_db=1"], RadioError, "tx_gain_db = 1: allowed"),
+        ([EDGE, OTHER, "server.radio=zmq:rx_port=tcp://127.0.0.1:4000"], RadioError, "rx_port1 missing"),
+        ([EDGE, OTHER, "server.radio=plutto:ip:192.168.2.3"], RadioError, "Known here"),
+        (["codec.name=unheard-of"], CodecError, "'unheard-of': not in the zoo"),
+        (switch_settings(["edge-1:no/such/card.json@40"]), CodecError, "no such card"),
+        (switch_settings(["edge-2:{damaged}@40"]), CodecError, "do not belong together"),
+    ],
+    ids=["nan", "frequency", "gain", "ports", "scheme", "codec", "card", "damaged"],
+)
+def test_what_cannot_be_is_refused_before_anything_starts(
+    tmp_path: Path,
+    other_codec: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: StopRequest,
+    settings: list[str],
+    error: type[SemtbError],
+    says: str,
+):
+    """Radios of every node, the run's codec and those that it is to change to: no process, no folder, one line."""
+    monkeypatch.setattr(running, "run_processes", lambda *arguments: pytest.fail("processes were started"))
+    damaged = tmp_path / "codec" / other_codec.name
+    shutil.copytree(other_codec.parent, damaged.parent)
+    for file in damaged.parent.glob("*.decoder.onnx"):
+        file.write_bytes(b"another")
+    told = [setting.replace("{damaged}", str(damaged)) for setting in settings]
+    with pytest.raises(error, match=says) as raised:
+        run_scenario("two-users", told, None, tmp_path / "run", None, stop)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_board_may_have_a_driver_that_is_not_here():
+    """Of an edge that is elsewhere only what this machine understands is judged."""
+    unknown = open_scenario("two-users", ["edges.edge-1.radio=lime:0", OTHER, SERVER], None, None)
+    require_usable(unknown, ("edge-1",))
+    for remote in ((), ("edge-2",)):
+        with pytest.raises(RadioError, match="unknown scheme"):
+            require_usable(unknown, remote)
+    wrong = open_scenario("two-users", [EDGE + ",tx_gain_db=9", OTHER, SERVER], None, None)
+    with pytest.raises(RadioError, match="tx_gain_db = 9"):
+        require_usable(wrong, ("edge-1",))

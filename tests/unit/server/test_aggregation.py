@@ -84,6 +84,27 @@ def test_releases_of_later_rounds_average_the_noise_of_an_edge(world: World, rng
     assert np.abs(once.probabilities() - often.probabilities()).mean() < 0.05
 
 
+def test_the_mean_of_an_edges_releases_has_their_variance_over_their_number(world: World):
+    """The same values said nine times at noise 9 are worth one at 3: a mean of n has a variance of 1/n.
+
+    With values that agree all else is equal, so the labels are equal, not close. Edges add: 4 times 8 and once 3 make
+    16 + 9, which is what one edge at 5 would say of both.
+    """
+
+    def labels(*uploads: tuple[Released, float, int]) -> np.ndarray:
+        found = Evidence(world.own, CLASSES)
+        for upload, std, times in uploads:
+            for _ in range(times):
+                found.add([Released(upload.node, upload.value, std)])
+        return found.probabilities()
+
+    first, second, _ = world.uploads
+    assert labels((first, 9.0, 9)) == pytest.approx(labels((first, 3.0, 1)), abs=1e-6)
+    both = Released("both", first.value + second.value, 0.0)
+    assert labels((first, 8.0, 4), (second, 3.0, 1)) == pytest.approx(labels((both, 5.0, 1)), abs=1e-5)
+    assert np.abs(labels((first, 9.0, 1)) - labels((first, 3.0, 1))).max() > 0.01, "the noise makes a difference here"
+
+
 @pytest.mark.parametrize("strategy", sorted(AGGREGATIONS))
 def test_a_round_in_which_all_refuse_changes_nothing(world: World, strategy: str):
     found = AGGREGATIONS[strategy](world.own, CLASSES)

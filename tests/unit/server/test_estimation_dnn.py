@@ -53,10 +53,33 @@ def test_the_network_is_not_above_lmmse(channel, rival, scores):
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_the_network_reports_the_error_it_makes(channel, scores):
-    """Mean reported over mean measured error within 1.5 dB at every SNR."""
+    """Mean reported over mean measured error within 0.5 dB at every SNR; 24 frames tell it to 0.2 dB, 1 sigma."""
     found = scores[channel]
     ratio, _ = ratio_db(found.reported["dnn"], found.error["dnn"], found.lost, seed=1)
-    assert np.all(np.abs(ratio) < 1.5)
+    assert np.all(np.abs(ratio) < 0.5)
+
+
+def test_the_network_knows_that_its_profiles_are_uncertain():
+    """300 frames at -5 dB, where profiles are known worst: reported within 0.25 dB (4 sigma) of what was measured.
+
+    Without the network's inflation the same frames are reported 0.5 dB too well: it is needed, and it is heeded.
+    """
+
+    def certain(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
+        seen, axes = observe(grid, waveform), grid_of(waveform)
+        power, share, _ = shipped().profiles(seen, waveform)
+        return wiener(seen, waveform, axes.delay, power, axes.doppler, share)
+
+    found = [score(OTA, channel, {"dnn": dnn, "certain": certain}, [-5.0], 100, seed=6) for channel in CHANNELS]
+    stated, measured = [f.reported for f in found], [f.error for f in found]
+    lost = np.concatenate([f.lost for f in found])
+
+    def apart_db(name: str) -> float:
+        reported, error = (np.concatenate([f[name] for f in which]) for which in (stated, measured))
+        return float(ratio_db(reported, error, lost, seed=1)[0][0])
+
+    assert abs(apart_db("dnn")) < 0.25
+    assert apart_db("certain") < -0.35
 
 
 def test_nobody_beats_the_true_statistics(scores):

@@ -36,10 +36,13 @@ class Place:
             users=users,
         )
         self.said: list[tuple[str, AnyMessage]] = []
+        self.decodes: list[int] = []  # how many codecs the server had when it asked an edge to take another
         self.session = Session(config, RunFolder(folder), open_codec(config.codec))
         self.offers = Offers(self.session, Handovers(self.send), self.send, list(users))
 
     def send(self, node: str, message: AnyMessage) -> None:
+        if isinstance(message, Install):
+            self.decodes.append(len(self.session.assembler.codecs))
         self.said.append((node, message))
 
     def tick_until_said(self, count: int) -> None:
@@ -70,7 +73,7 @@ def test_an_offer_is_loaded_here_before_an_edge_hears_of_it(place: Place, offer:
     for _, message in place.said[1:]:
         assert isinstance(message, Install)
         assert (message.encoder, message.at_frame) == (offer.encoder, 3)
-    assert len(place.session.assembler.codecs) == 2
+    assert place.decodes == [2, 2]
     assert len(list((place.session.folder.path / "codecs").iterdir())) == 3
     place.offers.take("edge-1", Prepared(node="edge-1", number=1, agreed=True, first_frame=5, picture=1))
     place.offers.take("edge-2", Prepared(node="edge-2", number=2, reason="too late"))

@@ -1,0 +1,46 @@
+"""What a run warns of beside its figures: what its air and receiver let expect, and who was never heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from server.estimation import DnnEstimator, find_estimator
+from server.estimation.card import untrained
+from testbed.air.interference import search_warnings
+from testbed.air.medium import Medium
+from testbed.config import Scenario
+from testbed.record.schema import User
+
+
+def run_warnings(scenario: Scenario, medium: Medium | None, users: Sequence[User]) -> list[str]:
+    """One sentence each; ``medium`` is None over radios of their own, where the air's truth is not known."""
+    known = []
+    if medium is not None:
+        known = medium.warnings() + search_warnings(medium.truth, scenario.server.max_cfo_hz)
+        known += estimator_warnings(scenario)
+    return known + silence_warnings(scenario, users)
+
+
+def estimator_warnings(scenario: Scenario) -> list[str]:
+    """A channel on which the network that estimates it was not trained."""
+    estimator = find_estimator(scenario.server.estimator)
+    air = scenario.air
+    if not isinstance(estimator, DnnEstimator) or air.channel == "AWGN":
+        return []
+    return untrained(estimator.card, air.delay_spread_s, air.doppler_hz)
+
+
+def silence_warnings(scenario: Scenario, users: Sequence[User]) -> list[str]:
+    """Users that sent and were never heard."""
+    warnings = []
+    for user in users:
+        if not user.frames_sent or user.frames_detected:
+            continue
+        radio = next((edge.radio for edge in scenario.edges if edge.user == user.user), "")
+        step = (
+            f"compare lo_hz and tx_gain_db of its radio {radio} with lo_hz and rx_gain_db of the server's"
+            if radio
+            else f"is air.snr_db = {scenario.air.snr_db:g} too low?"
+        )
+        warnings.append(f"user {user.user} ({user.node}): none of its {user.frames_sent} frames was found; {step}")
+    return warnings

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from testbed.errors import PeerLost, RunIncomplete, SemtbError
-from testbed.lab.deploy_commands import deploy_app
-from testbed.lab.learn_commands import eval_app, federate_app, train_app
-from testbed.lab.node_commands import EPILOG_AIR, air, edge, radio_app, server
-from testbed.lab.options import (
+from testbed.lab.commands.deploy import deploy_app
+from testbed.lab.commands.learn import eval_app, federate_app, train_app
+from testbed.lab.commands.node import EPILOG_AIR, air, edge, radio_app, server
+from testbed.lab.commands.options import (
     Images,
     JsonFile,
     Radios,
@@ -28,8 +28,8 @@ from testbed.lab.options import (
     SshOptions,
     Switches,
 )
+from testbed.lab.commands.surroundings import DEBUG, NodeProcess, debugging, keep_to_one_thread, tell
 from testbed.lab.stopping import StopRequest
-from testbed.lab.surroundings import DEBUG, NodeProcess, debugging, keep_to_one_thread, tell
 
 EPILOG_RUN = (
     "Examples:  semtb run two-users --seed 7  |  semtb run two-users --images ~/photos --set air.snr_db=10  |  "
@@ -95,7 +95,7 @@ def run(
     stop = StopRequest()
     if not remote:
         raise typer.Exit(run_scenario(scenario, settings, seed, out, images, stop, debugging()))
-    from testbed.lab.remote import RemoteEdges, parse_remotes
+    from testbed.lab.deploy.remote import RemoteEdges, parse_remotes
 
     with RemoteEdges(parse_remotes(remote, ssh_options or [], remote_dir)) as away:
         status = run_scenario(scenario, settings, seed, out, images, stop, debugging(), away)

@@ -26,7 +26,7 @@ from testbed.record.folder import METRICS_LOG, RunFolder
 from testbed.record.schema import Result, Timing, read_result, write_result
 
 if TYPE_CHECKING:
-    from testbed.lab.remote import RemoteEdges
+    from testbed.lab.deploy.remote import RemoteEdges
 
 RUNS = "runs"
 LOOK_S = 0.03
@@ -217,7 +217,7 @@ def finish(
 ) -> int:
     """Evaluate a run that is done, draw its report, show its table."""
     from testbed.lab.evaluate import evaluate
-    from testbed.lab.report import make_report
+    from testbed.lab.report.make import make_report
 
     try:
         with stop.interrupting(), errors.status("measuring and drawing"):
@@ -275,8 +275,8 @@ def report(run_dir: Path, console: Console) -> None:
     """`semtb report`: measure a run folder if that was not done yet, then draw it; a federated one is drawn only."""
     folder = RunFolder(run_dir)
     from testbed.lab.evaluate import SUMMARY, evaluate
-    from testbed.lab.federate_schema import is_federated
-    from testbed.lab.report import make_report
+    from testbed.lab.federate.schema import is_federated
+    from testbed.lab.report.make import make_report
 
     if is_federated(folder):
         console.print(f"report: {make_report(run_dir)}", soft_wrap=True)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from testbed.config import Scenario
 from testbed.files import require_writable, write_aside
-from testbed.lab.codec_commands import progress_bar
+from testbed.lab.learn.codec import progress_bar
 from testbed.record import provenance
 from testbed.record.schema import Metrics, User
 

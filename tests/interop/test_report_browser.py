@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from selenium import webdriver
 
-from testbed.lab.report import make_report
+from testbed.lab.report.make import make_report
 from tests.unit.lab.synthetic_federated import make_federated
 from tests.unit.record.synthetic_run import make_run
 

@@ -23,10 +23,10 @@ import pytest
 from rich.console import Console
 
 from testbed.errors import BoardError
-from testbed.lab import deploy as deploying
+from testbed.lab.deploy import edges as deploying
+from testbed.lab.deploy.ssh import Target
 from testbed.lab.resolve import open_scenario
 from testbed.lab.simulate import simulate
-from testbed.lab.ssh import Target
 from testbed.record.folder import RunFolder
 from testbed.record.schema import metrics_bytes, read_result
 
@@ -364,16 +364,15 @@ def test_what_the_user_can_put_right_is_one_line(board: Board, arguments: list[s
 def test_an_installation_without_a_checkout_makes_the_same_wheel(deployed: Board, tmp_path: Path):
     """What the board has is an installed distribution: every file of its wheel is that of the one it came from."""
     python = str(deployed.disk / "edge-1" / "current" / "venv/bin/python")
-    make = (
-        "import sys, pathlib; from testbed.lab.bundle import make_wheel; print(make_wheel(pathlib.Path(sys.argv[1])))"
-    )
+    lines = ["import sys, pathlib", "from testbed.lab.deploy import bundle"]
+    make = "\n".join([*lines, "print(bundle.make_wheel(pathlib.Path(sys.argv[1])))"])
     done = subprocess.run([python, "-c", make, str(tmp_path)], capture_output=True, text=True, check=True, cwd="/")
     wheel = zipfile.ZipFile(done.stdout.strip())
     names = set(wheel.namelist())
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
         *("testbed", "edge", "server", "calibration")
     }
-    for shipped in ("testbed/lab/board/answer.py", "testbed/codec/zoo/deepjscc-cifar10.encoder.onnx"):
+    for shipped in ("testbed/lab/deploy/board/answer.py", "testbed/codec/zoo/deepjscc-cifar10.encoder.onnx"):
         assert wheel.read(shipped) == (ROOT / shipped).read_bytes()
     assert wheel.read("testbed/lab/semtb-edge.service") == (ROOT / UNIT).read_bytes()
     (record,) = [name for name in names if name.endswith(".dist-info/RECORD")]

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 
 from testbed.data.partition import Labelled
-from testbed.lab.federate_detail import confusion, keep_samples, standard_error
-from testbed.lab.federate_schema import Client, Comparison, FederatedResult, Round
+from testbed.lab.federate.detail import confusion, keep_samples, standard_error
+from testbed.lab.federate.schema import Client, Comparison, FederatedResult, Round
 from testbed.record.folder import RESULT, RunFolder
 
 LINKS, TEST = 4, 60

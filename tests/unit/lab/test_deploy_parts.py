@@ -23,16 +23,17 @@ from rich.console import Console
 from edge.selfcheck import fixed_picture
 from testbed.config import NODE_NAME, EdgeConfig, dump, load_node
 from testbed.errors import BoardError, ScenarioError
-from testbed.lab import board, boards, deploy
-from testbed.lab.board import answer, install, standing
-from testbed.lab.board.place import NAME, Place, alive, began, end
-from testbed.lab.boards import board_program
-from testbed.lab.bundle import EDGE_NEEDS, checkout, edge_requirements, lay_release, unit_text
-from testbed.lab.deploy import compare, edge_of
-from testbed.lab.remote import forwarded, parse_remotes, ports_of
+from testbed.lab.deploy import board, boards
+from testbed.lab.deploy import edges as deploy
+from testbed.lab.deploy.board import answer, install, standing
+from testbed.lab.deploy.board.place import NAME, Place, alive, began, end
+from testbed.lab.deploy.boards import board_program
+from testbed.lab.deploy.bundle import EDGE_NEEDS, checkout, edge_requirements, lay_release, unit_text
+from testbed.lab.deploy.edges import compare, edge_of
+from testbed.lab.deploy.remote import forwarded, parse_remotes, ports_of
+from testbed.lab.deploy.ssh import Target, explain, parse_target
+from testbed.lab.deploy.wheelhouse import applying, platforms
 from testbed.lab.resolve import open_scenario
-from testbed.lab.ssh import Target, explain, parse_target
-from testbed.lab.wheelhouse import applying, platforms
 
 JETSON = {"python_version": "3.10", "python_full_version": "3.10.12", "platform_machine": "aarch64", "extra": ""}
 

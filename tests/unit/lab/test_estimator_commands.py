@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from server.estimation.card import read_card
-from testbed.lab import estimator_commands
-from testbed.lab.estimator_scores import ratio_db
+from testbed.lab.learn import estimator as estimator_commands
+from testbed.lab.learn.scores import ratio_db
 from testbed.lab.resolve import open_scenario
 from testbed.lab.simulate import simulate
 

@@ -16,7 +16,7 @@ from testbed.config_federation import LearnerConfig, TeacherConfig, load_node_or
 from testbed.control.messages import AnyMessage
 from testbed.data.digits import split
 from testbed.errors import ScenarioError
-from testbed.lab.federate import Options, parse_epsilon, plan, write_parts
+from testbed.lab.federate.run import Options, parse_epsilon, plan, write_parts
 from testbed.record.folder import RunFolder
 
 
@@ -32,7 +32,7 @@ def test_the_public_labels_reach_no_node(tmp_path: Path, monkeypatch: pytest.Mon
 
     And the server's file of pictures holds pictures alone.
     """
-    monkeypatch.setattr("testbed.lab.federate.free_base", lambda host, count: 20_000)
+    monkeypatch.setattr("testbed.lab.federate.run.free_base", lambda host, count: 20_000)
     parts = split(1)
     false = msgspec.structs.replace(
         parts,

@@ -16,13 +16,14 @@ from typer.testing import CliRunner
 pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
 
 from edge.learner import noise_source
-from testbed.lab import federate, federate_result
-from testbed.lab.baselines import Score
 from testbed.lab.cli import app
-from testbed.lab.federate import CLIENTS, Options, Plan, plan
-from testbed.lab.federate_result import judged_rounds, show, silence
-from testbed.lab.federate_schema import Client, read_federated
-from testbed.lab.report import make_report
+from testbed.lab.federate import result as federate_result
+from testbed.lab.federate import run as federate
+from testbed.lab.federate.baselines import Score
+from testbed.lab.federate.result import judged_rounds, show, silence
+from testbed.lab.federate.run import CLIENTS, Options, Plan, plan
+from testbed.lab.federate.schema import Client, read_federated
+from testbed.lab.report.make import make_report
 from testbed.privacy.ledger import Budget, Ledger
 from testbed.record.folder import METRICS_LOG, RunFolder
 from tests.unit.lab.synthetic_federated import make_federated

@@ -9,11 +9,11 @@ import pytest
 
 from testbed.codec.card import find_card, read_card
 from testbed.errors import BoardError, ScenarioError
-from testbed.lab import remote
-from testbed.lab.bundle import understanding
-from testbed.lab.remote import RemoteEdges
+from testbed.lab.deploy import remote
+from testbed.lab.deploy.bundle import understanding
+from testbed.lab.deploy.remote import RemoteEdges
+from testbed.lab.deploy.ssh import Target
 from testbed.lab.resolve import Node, open_scenario, resolve
-from testbed.lab.ssh import Target
 from testbed.record import provenance
 
 PORTS = [30_000, 30_001]

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from testbed.data.partition import Labelled
 from testbed.errors import DataError
-from testbed.lab.federate_detail import SAMPLES, confusion, keep_samples, standard_error
-from testbed.lab.federate_schema import Client, read_federated
-from testbed.lab.report import make_report
-from testbed.lab.report_federated_words import epsilon
+from testbed.lab.federate.detail import SAMPLES, confusion, keep_samples, standard_error
+from testbed.lab.federate.schema import Client, read_federated
+from testbed.lab.report.federated_words import epsilon
+from testbed.lab.report.make import make_report
 from testbed.lab.run import report
 from testbed.record.folder import RESULT, RunFolder
 from tests.unit.lab.synthetic_federated import LINKS, TEST, make_cut_off, make_federated

@@ -13,7 +13,7 @@ from testbed.codec.base import CodecIdentity
 from testbed.config import EdgePart, Scenario
 from testbed.data.pictures import Picture
 from testbed.lab.measure import encode_sent, measure
-from testbed.lab.report import make_report
+from testbed.lab.report.make import make_report
 from testbed.lab.resolve import open_scenario
 from testbed.lab.run_warnings import run_warnings
 from testbed.phy.header import Header

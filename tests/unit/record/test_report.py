@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from testbed.errors import DataError
-from testbed.lab.report import make_hero, make_report
-from testbed.lab.report_words import finding, fixed
+from testbed.lab.report.make import make_hero, make_report
+from testbed.lab.report.words import finding, fixed
 from testbed.record.folder import RunFolder
 from testbed.record.loading import load
 from testbed.record.schema import Result, read_result, write_result
@@ -177,7 +177,7 @@ def test_arrays_that_do_not_fit_cost_one_figure(run: RunFolder):
 
 def test_many_pictures_stay_within_the_page(plain: RunFolder, monkeypatch: pytest.MonkeyPatch):
     """Beyond the limit each user's first is shown and the rest counted."""
-    monkeypatch.setattr("testbed.lab.report.PAGE_BYTES", 1)
+    monkeypatch.setattr("testbed.lab.report.make.PAGE_BYTES", 1)
     run = plain
     result = read_result(run)
     for user in result.metrics.users:

@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from testbed.lab.report_words import fixed
+from testbed.lab.report.words import fixed
 from testbed.record import drawing
 
 

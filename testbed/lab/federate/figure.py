@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from testbed.lab.federate_schema import Client, FederatedResult
+from testbed.lab.federate.schema import Client, FederatedResult
 from testbed.record.drawing import FAINT, INK, Sheet, agree, user_colour
 
 # name, how it is labelled, and where along the line the label stands, so that near lines keep their labels apart

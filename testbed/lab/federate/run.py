@@ -17,9 +17,9 @@ from testbed.config_federation import ROLE, LearnerConfig, PrivacyPart, TeacherC
 from testbed.data.digits import CLASSES, Split, split
 from testbed.errors import MissingExtra, ScenarioError, SemtbError
 from testbed.files import write_aside
-from testbed.lab.federate_result import mark_cut_off, measure, show
+from testbed.lab.federate.result import mark_cut_off, measure, show
 from testbed.lab.processes import Family, Watch, node_command
-from testbed.lab.report import make_report
+from testbed.lab.report.make import make_report
 from testbed.lab.resolve import free_base
 from testbed.lab.run import LOOK_S, Outcome, make_folder, trouble, watch_over
 from testbed.lab.stopping import StopRequest

@@ -16,7 +16,7 @@ from rich.table import Table
 from testbed.codec.classifier import Classifier, read_installed
 from testbed.data.digits import TEST, VALIDATION, Split
 from testbed.errors import CodecError, SemtbError
-from testbed.lab.federate_detail import (
+from testbed.lab.federate.detail import (
     all_entries,
     client_rows,
     confusion,
@@ -24,15 +24,15 @@ from testbed.lab.federate_detail import (
     round_lines,
     standard_error,
 )
-from testbed.lab.federate_schema import Client, Comparison, FederatedResult, Round
-from testbed.lab.report_federated_words import epsilon
+from testbed.lab.federate.schema import Client, Comparison, FederatedResult, Round
+from testbed.lab.report.federated_words import epsilon
 from testbed.privacy.accounting import DELTA, epsilon_spent
 from testbed.privacy.ledger import read_entries
 from testbed.record import provenance
 from testbed.record.folder import RESULT, RunFolder
 
 if TYPE_CHECKING:
-    from testbed.lab.federate import Options, Plan
+    from testbed.lab.federate.run import Options, Plan
 
 CONVENTIONS = {
     "accuracy": f"share of {TEST} test pictures named right, each sent over every client's link with noise of its own",
@@ -52,7 +52,7 @@ def measure(
     options: Options, told: Plan, parts: Split, folder: RunFolder, began: float, on: Callable[[str], None]
 ) -> FederatedResult:
     """Judge every round's pair and what it is compared with; write result.json and the sample of pictures."""
-    from testbed.lab import baselines
+    from testbed.lab.federate import baselines
 
     baselines.one_thread()
     judge = baselines.Judge(parts.test, parts.validation, [e.link for e in told.edges], options.seed)

@@ -23,10 +23,10 @@ from testbed.config import EdgeConfig, dump
 from testbed.control.messages import VERSION
 from testbed.data.pictures import SUFFIXES, carried, load_pictures
 from testbed.errors import BoardError
-from testbed.lab.boards import BOARD_PROGRAM, board_program
+from testbed.lab.deploy.boards import BOARD_PROGRAM, board_program
 
 DISTRIBUTION = "semcom-testbed"
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 UNIT = "semtb-edge.service"
 # What an edge imports; the rest of the distribution's dependencies serve the server, reports and training.
 EDGE_NEEDS = ("msgspec", "numba", "numpy", "onnxruntime", "pillow", "pyzmq", "rich", "scipy", "tomli", "typer")

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from testbed.lab import federate_figure
-from testbed.lab import report_federated_words as words
-from testbed.lab.federate_schema import FederatedResult, Sample, read_federated
-from testbed.lab.report_figures import Drawn
-from testbed.lab.report_page import data_uri, page
+from testbed.lab.federate import figure as federate_figure
+from testbed.lab.federate.schema import FederatedResult, Sample, read_federated
+from testbed.lab.report import federated_words as words
+from testbed.lab.report.figures import Drawn
+from testbed.lab.report.page import data_uri, page
 from testbed.record import drawing
 from testbed.record.folder import REPORT, RunFolder
 

@@ -15,8 +15,8 @@ from server.estimation import ESTIMATORS, Estimator, find_estimator
 from server.estimation.card import SHIPPED, Nmse, read_card, zoo_folder
 from testbed.errors import MissingExtra
 from testbed.files import ensure_folder, require_writable, write_aside
-from testbed.lab.codec_commands import progress_bar
-from testbed.lab.estimator_scores import CHANNELS, Scores, score, summary
+from testbed.lab.learn.codec import progress_bar
+from testbed.lab.learn.scores import CHANNELS, Scores, score, summary
 from testbed.phy.waveform import PROFILES, Waveform
 from testbed.record import provenance
 from testbed.record.estimators import nmse

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from server.estimation import Estimator
-from testbed.lab.estimator_trials import lmmse_true, trials
+from testbed.lab.learn.trials import lmmse_true, trials
 from testbed.phy.waveform import Waveform
 from testbed.units import power_to_db
 

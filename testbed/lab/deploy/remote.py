@@ -15,11 +15,11 @@ from testbed.codec.card import find_card, read_card
 from testbed.config import EdgeConfig, Scenario, dump
 from testbed.control.bus.wire import parse_address
 from testbed.errors import BoardError, ScenarioError
-from testbed.lab.boards import BOARD_PROGRAM, ask
-from testbed.lab.bundle import archive, lay_pictures, understanding
+from testbed.lab.deploy.boards import BOARD_PROGRAM, ask
+from testbed.lab.deploy.bundle import archive, lay_pictures, understanding
+from testbed.lab.deploy.ssh import Target, parse_target, run_command
 from testbed.lab.plutos import loopback_pluto
 from testbed.lab.resolve import Node
-from testbed.lab.ssh import Target, parse_target, run_command
 from testbed.record import provenance
 
 HERE = "127.0.0.1"  # both ends of every forwarding are loopback: neither bus nor radio ports are secured

@@ -17,11 +17,11 @@ from rich.console import Console
 
 from testbed.config import EdgeConfig, Scenario
 from testbed.errors import BoardError, ScenarioError
-from testbed.lab.boards import HINTS, ask
-from testbed.lab.bundle import archive, carry_wheels, edge_requirements, lay_release, make_wheel
+from testbed.lab.deploy.boards import HINTS, ask
+from testbed.lab.deploy.bundle import archive, carry_wheels, edge_requirements, lay_release, make_wheel
+from testbed.lab.deploy.ssh import Target
+from testbed.lab.deploy.wheelhouse import fill, needs
 from testbed.lab.resolve import resolve
-from testbed.lab.ssh import Target
-from testbed.lab.wheelhouse import fill, needs
 from testbed.record import provenance
 
 PORT_BASE = 24_700  # where a standing edge looks for its server, unless the scenario names net.port_base

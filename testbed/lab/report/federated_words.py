@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from testbed.lab.federate_schema import Client, Comparison, FederatedResult, Sample
-from testbed.lab.report_words import NBSP, count, fixed
+from testbed.lab.federate.schema import Client, Comparison, FederatedResult, Sample
+from testbed.lab.report.words import NBSP, count, fixed
 
 NAMES = {
     "fedavg": "FedAvg",

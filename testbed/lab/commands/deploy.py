@@ -1,4 +1,4 @@
-"""The command group `semtb deploy`: what each option means, and a line or two that call `testbed.lab.deploy`."""
+"""The command group `semtb deploy`: what each option means, and a line or two that call `testbed.lab.deploy.edges`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ Base = Annotated[
 
 def target_of(to: str, port: int | None, identity: str, options: list[str] | None, python: str, base: str) -> Any:
     """The board that these options name."""
-    from testbed.lab.ssh import BASE, Target, parse_target
+    from testbed.lab.deploy.ssh import BASE, Target, parse_target
 
     host, of_host = parse_target(to)
     return Target(host, port or of_host, identity, tuple(options or ()), python, base or BASE)
@@ -111,10 +111,10 @@ def put(
 ) -> None:
     """Pack, copy, install, check and start an edge (the default: `semtb deploy EDGE --to …`)."""
     from testbed.errors import BoardError
-    from testbed.lab.surroundings import keep_to_one_thread
+    from testbed.lab.commands.surroundings import keep_to_one_thread
 
     keep_to_one_thread()
-    from testbed.lab.deploy import Wishes, deploy
+    from testbed.lab.deploy.edges import Wishes, deploy
     from testbed.lab.resolve import open_scenario
 
     if download and wheelhouse is None:
@@ -137,13 +137,13 @@ def log(
     base: Base = "",
 ) -> None:
     """Show what the edge that waits on the board has to say."""
-    from testbed.lab.boards import follow_log
+    from testbed.lab.deploy.boards import follow_log
 
     follow_log(target_of(to, port, identity, ssh_options, python, base), edge, lines, follow)
 
 
 def look_after(action: str) -> Callable[..., None]:
-    """The command that does ``action`` of `testbed.lab.deploy` to a deployed edge."""
+    """The command that does ``action`` of `testbed.lab.deploy.edges` to a deployed edge."""
 
     def command(
         edge: Edge,
@@ -154,7 +154,7 @@ def look_after(action: str) -> Callable[..., None]:
         python: Python = "python3",
         base: Base = "",
     ) -> None:
-        from testbed.lab import deploy
+        from testbed.lab.deploy import edges as deploy
 
         getattr(deploy, action)(edge, target_of(to, port, identity, ssh_options, python, base), Console(markup=False))
 

@@ -1,4 +1,4 @@
-"""What boards are asked over SSH, and how their answers are read. What they do stands in `testbed.lab.board`."""
+"""What boards are asked over SSH, and how their answers are read. What they do stands in `testbed.lab.deploy.board`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from testbed.config import NODE_NAME
 from testbed.errors import BoardError
-from testbed.lab.ssh import OLD_PYTHON, OLDEST, Target, explain, require_ssh
+from testbed.lab.deploy.ssh import OLD_PYTHON, OLDEST, Target, explain, require_ssh
 
 ANSWER_S = 90.0  # for anything but an installation
 REFUSED = 44  # of the board's program where its output is a log
@@ -49,10 +49,10 @@ HINTS = {
 
 @lru_cache
 def board_program() -> bytes:
-    """`testbed.lab.board` as one file that Python runs: what is sent, and what stays beside a release."""
+    """`testbed.lab.deploy.board` as one file that Python runs: what is sent, and what stays beside a release."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as program:
-        for file in sorted(resources.files("testbed.lab.board").iterdir(), key=lambda f: f.name):
+        for file in sorted(resources.files("testbed.lab.deploy.board").iterdir(), key=lambda f: f.name):
             if file.name.endswith(".py"):
                 program.writestr(f"semtb_board/{file.name}", file.read_bytes())
         program.writestr("__main__.py", MAIN)

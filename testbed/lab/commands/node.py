@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from testbed.errors import ScenarioError
-from testbed.lab.options import ConfigFile, Seed, Settings
-from testbed.lab.surroundings import NodeProcess
+from testbed.lab.commands.options import ConfigFile, Seed, Settings
+from testbed.lab.commands.surroundings import NodeProcess
 
 EPILOG_AIR = (
     "Examples:  semtb air --pluto 127.0.0.2  then  iio_info -u ip:127.0.0.2  |  "

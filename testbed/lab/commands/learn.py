@@ -8,8 +8,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from testbed.lab.options import JsonFile
-from testbed.lab.surroundings import debugging, keep_to_one_thread
+from testbed.lab.commands.options import JsonFile
+from testbed.lab.commands.surroundings import debugging, keep_to_one_thread
 
 train_app = typer.Typer(no_args_is_help=True, help="Train a codec or an estimator (needs the extra `train`).")
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a codec on a data set, or estimators on channels.")
@@ -42,8 +42,8 @@ def federate_digits(
     ] = None,
 ) -> None:
     """Ten edges with two labels each teach one classifier over the air's channels, under differential privacy."""
-    from testbed.lab.federate import Options, parse_epsilon
-    from testbed.lab.federate import federate_digits as federate
+    from testbed.lab.federate.run import Options, parse_epsilon
+    from testbed.lab.federate.run import federate_digits as federate
     from testbed.lab.stopping import StopRequest
 
     options = Options(
@@ -67,7 +67,7 @@ def eval_deepjscc(
     seed: Annotated[Optional[int], typer.Option(help="Of the noise.")] = None,  # noqa: UP045
 ) -> None:
     """PSNR of a DeepJSCC codec on the CIFAR-10 test set over AWGN. SEMTB_DATA names the folder of data sets."""
-    from testbed.lab import codec_commands
+    from testbed.lab.learn import codec as codec_commands
 
     chosen = codec_commands.EVAL_SEED if seed is None else seed
     codec_commands.eval_deepjscc(codec, snr_db, json_path, pictures, chosen)
@@ -97,7 +97,7 @@ def train_deepjscc(
     threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = os.cpu_count() or 1,
 ) -> None:
     """Train a DeepJSCC pair on CIFAR-10, export it as ONNX with its card, and measure it."""
-    from testbed.lab import codec_commands
+    from testbed.lab.learn import codec as codec_commands
 
     codec_commands.train_deepjscc(recipe, work, out, pictures, epochs, threads)
 
@@ -113,7 +113,7 @@ def train_estimator(
 ) -> None:
     """Train the network of the estimator `dnn` on the air's channels, export it as ONNX with its card, measure it."""
     keep_to_one_thread()
-    from testbed.lab import estimator_commands
+    from testbed.lab.learn import estimator as estimator_commands
 
     estimator_commands.train_estimator(work, out, epochs, blocks, seed, threads)
 
@@ -135,7 +135,7 @@ def eval_estimator(
 ) -> None:
     """NMSE of channel estimators on TDL-A, -B and -C: LS, LMMSE with a robust prior, with estimated statistics, DNN."""
     keep_to_one_thread()
-    from testbed.lab import estimator_commands as body
+    from testbed.lab.learn import estimator as body
 
     chosen = body.EVAL_SEED if seed is None else seed
     points = snr_db or body.SNR_DB

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from testbed.errors import DataError
-from testbed.lab.federate_schema import is_federated
-from testbed.lab.report_federated import make_federated_report
-from testbed.lab.report_figures import Drawn, draw_figures
-from testbed.lab.report_page import data_uri, page, png
-from testbed.lab.report_words import air_rows, finding, setting, tiles, user_rows
+from testbed.lab.federate.schema import is_federated
+from testbed.lab.report.federated import make_federated_report
+from testbed.lab.report.figures import Drawn, draw_figures
+from testbed.lab.report.page import data_uri, page, png
+from testbed.lab.report.words import air_rows, finding, setting, tiles, user_rows
 from testbed.record import drawing, pictures
 from testbed.record.folder import REPORT, RunFolder
 from testbed.record.loading import RunRecord, load

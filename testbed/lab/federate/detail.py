@@ -9,12 +9,12 @@ import numpy as np
 
 from testbed.data.digits import CLASSES, SIDE
 from testbed.data.partition import Labelled
-from testbed.lab.federate_schema import Client, Sample
+from testbed.lab.federate.schema import Client, Sample
 from testbed.privacy.ledger import Entry, read_entries
 from testbed.record.folder import METRICS_LOG, RunFolder
 
 if TYPE_CHECKING:
-    from testbed.lab.federate import Plan
+    from testbed.lab.federate.run import Plan
 
 SAMPLES = 20  # the first of the test part, whatever becomes of them
 

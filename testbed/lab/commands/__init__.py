@@ -1,0 +1,1 @@
+"""What is typed: the options of each command and the lines that call what it does. No work is done here."""

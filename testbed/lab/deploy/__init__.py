@@ -1,0 +1,1 @@
+"""`semtb deploy` and `semtb run --remote`: an edge packed, carried over SSH, looked after; `board` runs over there."""

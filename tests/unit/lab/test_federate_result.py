@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from typer.testing import CliRunner
 
+pytest.importorskip("torch", reason="pip install 'semcom-testbed[train]'")
 pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
 
 from edge.learner import noise_source

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,28 +40,31 @@ def run_learner(config: LearnerConfig, should_stop: Callable[[], bool]) -> None:
         If the edge's records or its ledger cannot be read.
     """
     with Member(config.control, config.name, "edge", should_stop) as member:
-        learner = Learner(config, should_stop)
+        with in_our_words(config.name):
+            learner = Learner(config, should_stop)
         member.ready()
         while member.stop_reason is None:
             if should_stop():
                 raise RunIncomplete(f"{config.name} was told to end")
             message = member.hear(LOOK_S)
-            answer = answer_in_our_words(learner, message) if message is not None else None
+            with in_our_words(config.name):
+                answer = learner.answer(message) if message is not None else None
             if answer is not None:
                 member.say(answer)
         if member.stop_reason:
             raise RunIncomplete(member.stop_reason)
 
 
-def answer_in_our_words(learner: Learner, message: AnyMessage) -> AnyMessage | None:
-    """The learner's answer. What a library says of a failure may quote records; the server hears nothing of that."""
+@contextmanager
+def in_our_words(name: str) -> Iterator[None]:
+    """What a library says of a failure may quote records; the server hears nothing of that."""
     try:
-        return learner.answer(message)
+        yield
     except SemtbError:
         raise
     except Exception as error:
-        log.exception("the answer to a %s failed", type(message).__name__)
-        raise RunIncomplete(f"{learner.config.name} failed; why stands in its own log, and only there") from error
+        log.exception("%s failed", name)
+        raise RunIncomplete(f"{name} failed; why stands in its own log, and only there") from error
 
 
 class Learner:
@@ -115,13 +119,21 @@ class Learner:
             self._pair = install(self._state, message.round, message.encoder, message.decoder, message.sha256)
             if message.round == 0:
                 self._first = self._pair
-            rng = np.random.default_rng(np.random.SeedSequence(self.config.seed, spawn_key=(2, message.round)))
-            received = self.config.link.receive(self._pair.encode(self._records.pictures), rng)
-            right = float(np.mean(self._pair.logits(*received).argmax(axis=1) == self._records.labels))
-            line = {"round": message.round, "sha256": message.sha256, "accuracy_on_own_records": right}
-            RunFolder(self._state).append_line(DIARY, line)
+            self._write_diary(message.round, self._pair)
             log.info("round %d: installed %s", message.round, message.sha256[:8])
         return Installed(node=self.config.name, round=message.round, sha256=message.sha256)
+
+    def _write_diary(self, number: int, pair: Classifier) -> None:
+        """How well a pair serves this edge's own records. Where it fails on them, the diary says so and nobody else."""
+        rng = np.random.default_rng(np.random.SeedSequence(self.config.seed, spawn_key=(2, number)))
+        right: float | None = None
+        try:
+            received = self.config.link.receive(pair.encode(self._records.pictures), rng)
+            right = float(np.mean(pair.logits(*received).argmax(axis=1) == self._records.labels))
+        except Exception:
+            log.exception("the pair of round %d fails on own records", number)
+        line = {"round": number, "sha256": pair.digest, "accuracy_on_own_records": right}
+        RunFolder(self._state).append_line(DIARY, line)
 
     def _release(self, ask: Ask) -> Upload | Refusal:
         name = self.config.name

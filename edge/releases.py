@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from testbed.codec.evidence import Landmarks
 from testbed.codec.links import Link
 from testbed.config_federation import LearnerConfig
 from testbed.data.partition import Labelled
-from testbed.errors import ShapeError
+from testbed.errors import DataError, ShapeError
 from testbed.privacy.mechanisms import RECORD_BOUND, bounded_table_sensitivity, class_sums, clip_rows
 
 LOGIT_BOUND = 10.0  # L2 norm of a row of centred logits; trained classifiers stay near it
@@ -37,19 +38,21 @@ class Bounded(msgspec.Struct, frozen=True):
     sensitivity: float  # L2
 
 
-def receive_each(pair: Classifier, link: Link, records: Labelled, seed: int, number: int) -> np.ndarray:
-    """[n, k] complex64: every record as it arrives over the link, the channel's noise drawn from the record itself.
+def receive_each(pair: Classifier, link: Link, records: Labelled, symbols: int, seed: int, number: int) -> np.ndarray:
+    """[n, symbols] complex64: every record as it arrives over the link, the noise drawn from the record itself.
 
     What one record contributes then depends on no other record, not even on how many come before it. With noise drawn
     in order, a record left out would move the noise of all that follow, and a server that knows the seed would see it.
-    The encoder is the server's, so it gets one record at a time: in a batch it could let each speak of the others.
+    The encoder is the server's, so it gets one record at a time: in a batch it could let each speak of the others. A
+    record for which it fails arrives as not-a-number, and counts as nothing: to fail aloud would say which it is.
     """
-    arrived = []
-    for picture, label in zip(records.pictures, records.labels, strict=True):
+    arrived = np.full((len(records), symbols), np.nan, np.complex64)
+    for row, picture, label in zip(arrived, records.pictures, records.labels, strict=True):
         key = hashlib.sha256(picture.tobytes() + bytes([int(label)])).digest()
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, number, int.from_bytes(key[:8], "big"))))
-        arrived.append(link.receive(pair.encode(picture[None]), rng)[0][0])
-    return np.stack(arrived)
+        with suppress(Exception):
+            row[:] = link.receive(pair.encode(picture[None]), rng)[0][0]
+    return arrived
 
 
 def evidence(
@@ -74,9 +77,10 @@ def evidence(
     Bounded
         [m, classes], sensitivity ``RECORD_BOUND``.
     """
-    landmarks = Landmarks(pair.encode(public))
+    sent = pair.encode(public)
+    landmarks = Landmarks(sent)
     with np.errstate(over="ignore", invalid="ignore"):  # of an encoder that overflows: such rows count as zero
-        rows = landmarks.describe(receive_each(pair, link, records, seed, number))
+        rows = landmarks.describe(receive_each(pair, link, records, sent.shape[1], seed, number))
     return Bounded(class_sums(rows, records.labels, classes, RECORD_BOUND), RECORD_BOUND)
 
 
@@ -97,7 +101,9 @@ class Releases:
     """
 
     def __init__(self, config: LearnerConfig, records: Labelled, should_stop: Callable[[], bool]) -> None:
-        if len(records) and not 0 <= records.labels.min() <= records.labels.max() < config.classes:
+        if not len(records):
+            raise DataError(f"{config.name}: has no records to learn from")
+        if not 0 <= records.labels.min() <= records.labels.max() < config.classes:
             # Says nothing of the records: an edge's last words go to the server.
             raise ShapeError(f"{config.name}: labels of records are 0..{config.classes - 1}, there are others")
         from edge.trainer import OwnClassifier  # torch; the transmit path never comes here

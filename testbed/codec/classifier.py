@@ -72,7 +72,10 @@ def install(folder: Path, number: int, encoder: bytes, decoder: bytes, sha256: s
             f"the encoder and decoder of round {number} have hash {found[:8]}, not {sha256[:8]} as announced: "
             "not installed"
         )
-    pair = Classifier(encoder, decoder)
+    try:
+        pair = Classifier(encoder, decoder)
+    except CodecError as error:  # the runtime's own words stay here: whoever sent the pair may read the answer
+        raise CodecError(f"the pair of round {number} cannot be loaded here: not installed") from error
     write_aside(folder / sha256[:16] / "encoder.onnx", encoder)
     write_aside(folder / sha256[:16] / "decoder.onnx", decoder)
     write_aside(folder / INSTALLED, msgspec.json.encode(Installed(round=number, sha256=sha256)))

@@ -8,6 +8,12 @@ import onnxruntime
 from testbed.codec.card import Card, find_card, read_card
 from testbed.errors import CodecError, ShapeError
 
+# A model may come from outside: what runs is the ONNX that was checked, and no file of this machine is part of it.
+ONLY_THESE_BYTES = {
+    "session.load_model_format": "ONNX",  # else a file that is also of ONNX Runtime's own format is taken for that
+    "session.model_external_initializers_file_folder_path": "/dev/null/none",
+}
+
 
 def open_session(model: bytes, name: str, threads: int) -> onnxruntime.InferenceSession:
     """A session on the CPU. One thread gives the same bits whatever else the machine does."""
@@ -15,6 +21,8 @@ def open_session(model: bytes, name: str, threads: int) -> onnxruntime.Inference
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    for key, value in ONLY_THESE_BYTES.items():
+        options.add_session_config_entry(key, value)
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no base

@@ -46,7 +46,7 @@ class Waveform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
 
         need(self.profile in PROFILES, "profile", f"known profiles are {', '.join(PROFILES)}")
         need(1e5 <= self.sample_rate_hz <= 1e8, "sample_rate_hz", "must lie between 1e5 and 1e8")
-        need(16 <= self.fft_size <= 8192 and self.fft_size % 2 == 0, "fft_size", "must be even and 16..8192")
+        need(16 <= self.fft_size <= 2048 and self.fft_size % 2 == 0, "fft_size", "must be even and 16..2048")
         need(
             0 < self.occupied_subcarriers < self.fft_size and self.occupied_subcarriers % 2 == 0,
             "occupied_subcarriers",

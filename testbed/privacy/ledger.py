@@ -179,20 +179,23 @@ def read_entries(path: Path) -> list[Entry]:
 def read_lines(path: Path) -> list[bytes]:
     """The lines of a ledger, checked; with the one that a crash kept from being written to it."""
     content, second = read_file(path), read_file(last_file(path))
-    if content and not content.endswith(b"\n"):
+    if content is not None and not content.endswith(b"\n"):
         raise LedgerError(f"{path}: the last line is cut off, so nothing is released")
-    lines = content.splitlines()
-    if second:
+    lines = (content or b"").splitlines()
+    if second is not None:
         try:
             last = msgspec.json.decode(second, type=Last)
         except msgspec.DecodeError as error:
             raise LedgerError(f"{last_file(path)}: cannot be understood, so nothing is released: {error}") from error
         if last.count == len(lines) + 1:
             lines.append(last.line.encode())
-        if last.count != len(lines) or last.line.encode() != lines[-1]:
+        if last.count < 1 or last.count != len(lines) or last.line.encode() != lines[-1]:
             raise LedgerError(f"{path}: does not end as {last_file(path).name} says it does, so nothing is released")
     elif lines:
-        raise LedgerError(f"{last_file(path)}: is missing, so nothing is released")
+        raise LedgerError(
+            f"{last_file(path)}: is missing, so nothing is released: put it back beside {path.name}, or begin a ledger "
+            "elsewhere for records of which nothing was released yet"
+        )
     previous = FIRST
     for number, line in enumerate(lines, 1):
         try:
@@ -205,11 +208,11 @@ def read_lines(path: Path) -> list[bytes]:
     return lines
 
 
-def read_file(path: Path) -> bytes:
-    """Its bytes; none if there is no file."""
+def read_file(path: Path) -> bytes | None:
+    """Its bytes; None if there is no file."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        return b""
+        return None
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read, so nothing is released: {error.strerror}") from error

@@ -64,11 +64,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
     options.add_argument("--proxy-server=http://127.0.0.1:9")
-    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as opened:
-        opened.set_page_load_timeout(120)
-        opened.set_script_timeout(120)
-        opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
-        yield opened
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("no_proxy", "NO_PROXY"):  # the driver is on this machine, whatever proxy the environment names
+            patch.setenv(name, "localhost,127.0.0.1")
+        with webdriver.Chrome(options, webdriver.ChromeService(driver)) as opened:
+            opened.set_page_load_timeout(120)
+            opened.set_script_timeout(120)
+            opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+            yield opened
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ def test_a_pair_is_installed_whole_or_not_at_all(
     install(tmp_path, 1, *first, digests[0])
     with pytest.raises(CodecError, match="not installed"):
         install(tmp_path, 2, first[0], second[1], digests[1])
-    with pytest.raises(CodecError, match="cannot load"):
+    with pytest.raises(CodecError, match="cannot be loaded here"):
         install(tmp_path, 2, b"not ONNX", second[1], digest_pair(b"not ONNX", second[1]))
     replace = os.replace
     for survives in range(3):

@@ -51,7 +51,7 @@ def test_records_pass_through_the_link_before_anything_is_said_of_them(link: Lin
     """2,000 records: what arrives less what was sent is the link's error, fresh for each record and each round."""
     records = some(rng, 2000)
     sent = Spoken().encode(records.pictures)
-    error = [receive_each(Spoken(), link, records, 7, number) - sent for number in (1, 2)]
+    error = [receive_each(Spoken(), link, records, sent.shape[1], 7, number) - sent for number in (1, 2)]
     for e in error:
         check_errors(link, e)
     limited = [e / (1 + np.abs(e)) for e in error]  # a quotient of exponentials has no variance to correlate by

@@ -168,7 +168,7 @@ def test_a_lost_server_is_noticed_and_named() -> None:
 
 
 def test_nobody_listening_is_named_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit itself is 3.5 s, so that the command line stays below 5 s; shortened here."""
+    """The limit itself is 2.5 s, so that the command line stays below 5 s; shortened here."""
     assert member.CONNECT_S <= 3
     monkeypatch.setattr(member, "CONNECT_S", 0.3)
     address = free_address()

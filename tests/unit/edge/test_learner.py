@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from edge import trainer
-from edge.learner import Learner, answer_in_our_words
+from edge.learner import Learner, in_our_words
 from edge.releases import evidence
 from testbed.codec.card import digest_pair
 from testbed.codec.classifier import Classifier, read_installed
@@ -27,7 +27,7 @@ from testbed.config_federation import LearnerConfig, PrivacyPart
 from testbed.control.messages import Ask, Heartbeat, Installed, Pair, PublicSet, Refusal, Upload
 from testbed.data.digits import split
 from testbed.data.partition import Labelled
-from testbed.errors import CodecError, LedgerError, ProtocolError, RunIncomplete
+from testbed.errors import CodecError, DataError, LedgerError, ProtocolError, RunIncomplete
 from testbed.privacy.accounting import noise_multiplier
 
 PARTS = split(seed=1)
@@ -238,17 +238,46 @@ def test_one_record_moves_the_evidence_by_one_whatever_the_encoder_is(config: Le
         assert np.linalg.norm(whole.value - without.value) <= 1.0 + 1e-9
 
 
-def test_what_a_library_says_of_a_failure_stays_with_the_edge(config: LearnerConfig, monkeypatch: pytest.MonkeyPatch):
+def test_what_a_library_says_of_a_failure_stays_with_the_edge():
     """Whatever is raised, the server hears a sentence that is always the same."""
-    learner = ready(config)
-
-    def fail(*_: object) -> None:
+    with pytest.raises(RunIncomplete) as told, in_our_words("edge-1"):
         raise RuntimeError(f"idx={PARTS.clients[0].pictures.sum()}")
-
-    monkeypatch.setattr(learner, "answer", fail)
-    with pytest.raises(RunIncomplete) as told:
-        answer_in_our_words(learner, ask(1))
     assert str(told.value) == "edge-1 failed; why stands in its own log, and only there"
+
+
+class Choosy(Classifier):
+    """A pair that fails on one record, whatever way it found to do so."""
+
+    hated = PARTS.clients[0].pictures[5]
+
+    def encode(self, pictures: np.ndarray) -> np.ndarray:
+        if (pictures == self.hated).all(axis=1).any():
+            raise RuntimeError("not this one")
+        return super().encode(pictures)
+
+
+def test_a_record_on_which_the_encoder_fails_counts_as_nothing(config: LearnerConfig, monkeypatch: pytest.MonkeyPatch):
+    """Evidence as if it were not there, and at installation no word but in the edge's own diary."""
+    records, link = PARTS.clients[0], Link("AWGN", 18.0)
+    pair = Choosy(FIRST.encoder, FIRST.decoder)
+    kept = np.arange(len(records)) != 5
+    without = Labelled(records.pictures[kept], records.labels[kept])
+    whole = evidence(PUBLIC, records, pair, link, 10, 7, 1).value
+    np.testing.assert_allclose(whole, evidence(PUBLIC, without, pair, link, 10, 7, 1).value, atol=1e-12)
+    monkeypatch.setattr("testbed.codec.classifier.Classifier.encode", Choosy.encode)
+    monkeypatch.setattr(Classifier, "hated", Choosy.hated, raising=False)
+    monkeypatch.setattr("testbed.codec.classifier.Classifier.logits", lambda *_: 1 / 0)
+    learner = Learner(config)
+    learner.answer(PUBLIC_SET)
+    assert learner.answer(FIRST) == Installed(node="edge-1", round=0, sha256=FIRST.sha256)
+    assert '"accuracy_on_own_records":null' in (Path(config.state) / "rounds.jsonl").read_text()
+
+
+def test_an_edge_without_records_says_so(config: LearnerConfig):
+    none = np.zeros(0, np.int64)
+    Labelled(np.zeros((0, 64), np.float32), none).write(Path(config.records))
+    with pytest.raises(DataError, match="edge-1: has no records"):
+        Learner(config)
 
 
 def test_bounded_logits_are_what_their_sensitivity_says(config: LearnerConfig):

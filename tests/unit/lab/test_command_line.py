@@ -99,7 +99,7 @@ def test_an_empty_folder_of_the_users_stays_and_is_named_as_it_is(tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["air", "edge"])
 def test_a_node_without_its_server_names_the_address(tmp_path: Path, kind: str):
-    """The command line as typed; its own waiting is 3.5 s (a constant), so that it stays below the issue's 5 s."""
+    """The command line as typed; its own waiting is 2.5 s (a constant), so that it stays below the issue's 5 s."""
     scenario = open_scenario("two-users", [], None, None)
     nodes = resolve(scenario)
     files = write_configs(tmp_path, scenario, nodes)

@@ -111,7 +111,10 @@ def test_a_failed_write_leaves_the_old_ledger_whole(ledger: Ledger, broken: str,
 
 @pytest.mark.parametrize(
     "damage",
-    ["removed", "changed", "cut", "not text", "last changed", "two last removed", "emptied", "second file gone"],
+    [
+        *("removed", "changed", "cut", "not text", "last changed", "two last removed", "emptied", "both emptied"),
+        *("second file gone", "second file says none"),
+    ],
 )
 def test_a_damaged_ledger_allows_nothing(ledger: Ledger, damage: str):
     for _ in range(3):
@@ -126,10 +129,18 @@ def test_a_damaged_ledger_allows_nothing(ledger: Ledger, damage: str):
         "two last removed": lines[0],
         "emptied": b"",
         "second file gone": b"".join(lines),
+        "both emptied": b"",
+        "second file says none": b"",
     }[damage]
     if damage == "second file gone":
         last_file(ledger.path).unlink()
-    ledger.path.write_bytes(content)
+    if damage == "both emptied":
+        last_file(ledger.path).write_bytes(b"")
+    if damage == "second file says none":
+        ledger.path.unlink()
+        last_file(ledger.path).write_bytes(b'{"count":0,"line":""}')
+    if damage != "second file says none":
+        ledger.path.write_bytes(content)
     with pytest.raises(LedgerError, match="nothing is released"):
         charge(ledger, 1e6)
     with pytest.raises(LedgerError):

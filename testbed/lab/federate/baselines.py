@@ -19,7 +19,7 @@ from testbed.codec.train.classifier import Pair, Recipe, export, fit, new_pair, 
 from testbed.data.digits import CLASSES, SIDE
 from testbed.data.partition import Labelled, Unlabelled, read_arrays
 
-FEDAVG_ROUNDS = 100  # where its curve is flat
+FEDAVG_ROUNDS = 60  # from here to round 100 its accuracy on the digits stays between 83 and 86 %
 FEDAVG_RECIPE = Recipe(steps=10, learning_rate=2e-3)  # a client's share of one round; some 16 epochs of its records
 KEPT_EVERY = 5  # rounds of FedAvg between two points of its curve, behind the first ones
 

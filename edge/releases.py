@@ -78,9 +78,10 @@ def evidence(
         [m, classes], sensitivity ``RECORD_BOUND``.
     """
     sent = pair.encode(public)
-    landmarks = Landmarks(sent)
-    with np.errstate(over="ignore", invalid="ignore"):  # of an encoder that overflows: such rows count as zero
-        rows = landmarks.describe(receive_each(pair, link, records, sent.shape[1], seed, number))
+    with np.errstate(all="ignore"):  # of an encoder that overflows, or sends all alike: such rows count as nothing
+        landmarks = Landmarks(sent)
+        arrived = receive_each(pair, link, records, sent.shape[1], seed, number)
+        rows = np.concatenate([landmarks.describe(one[None]) for one in arrived])  # each alone, as it was sent
     return Bounded(class_sums(rows, records.labels, classes, RECORD_BOUND), RECORD_BOUND)
 
 

@@ -57,6 +57,6 @@ def as_reals(symbols: np.ndarray) -> np.ndarray:
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """[n, d], [m, d] -> [n, m]."""
-    square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2.0 * a @ b.T
-    return np.maximum(square, 0.0)
+    """[n, d], [m, d] -> [n, m]. Each row is the same to the last bit whatever rows stand beside it: no matrix product,
+    which picks its kernel by their number, and no difference of squares, which would make that bit large."""
+    return np.stack([((row - b) ** 2).sum(axis=1) for row in a])

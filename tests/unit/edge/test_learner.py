@@ -245,6 +245,36 @@ def test_what_a_library_says_of_a_failure_stays_with_the_edge():
     assert str(told.value) == "edge-1 failed; why stands in its own log, and only there"
 
 
+class Placed(nn.Module):
+    """Plain arithmetic that makes the last bit of a sum, taken in two ways, large."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        twice = pictures.sum(dim=1, keepdim=True) - pictures @ torch.ones(64, 1)
+        return torch.tanh(1e6 * twice) * torch.linspace(-3, 3, 8)[None]
+
+
+def test_last_bits_of_a_record_do_not_depend_on_its_place():
+    """Records at other places in memory, and in other numbers: what one gives is the same to the last bit, because an
+    encoder can make that bit as large as it likes."""
+    message = as_message(Placed())
+    require_plain(message.encoder, "round 0")
+    pair, link = Classifier(message.encoder, message.decoder), Link("AWGN", 40.0)
+    dim = np.float32(0.937)  # makes of sixteenths, whose sums are exact, other fractions
+    public = PARTS.public.pictures[:79] * dim
+    records = Labelled(PARTS.clients[0].pictures * dim, PARTS.clients[0].labels)
+    whole = evidence(public, records, pair, link, 10, 7, 1).value
+    for left_out in range(0, len(records), 9):
+        kept = np.arange(len(records)) != left_out
+        without = evidence(public, Labelled(records.pictures[kept], records.labels[kept]), pair, link, 10, 7, 1)
+        assert np.linalg.norm(whole - without.value) <= 1.0 + 1e-9
+    room = np.empty(records.pictures.size + 16, np.float32)
+    for shift in (1, 4, 8, 12):
+        moved = room[shift : shift + records.pictures.size].reshape(records.pictures.shape)
+        moved[...] = records.pictures
+        again = evidence(public, Labelled(moved, records.labels), pair, link, 10, 7, 1).value
+        np.testing.assert_array_equal(again, whole)
+
+
 class Choosy(Classifier):
     """A pair that fails on one record, whatever way it found to do so."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from testbed.lab import doctor
 from testbed.lab.doctor import Finding
-from testbed.lab.resolve import open_scenario, resolve, write_configs
+from testbed.lab.resolve import free_base, open_scenario, resolve, write_configs
 
 
 def semtb(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -111,10 +111,8 @@ def test_a_node_without_its_server_names_the_address(tmp_path: Path, kind: str):
 
 
 def test_a_taken_control_port_is_one_line(tmp_path: Path):
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = holder.getsockname()[1]
-        if port > 65000:
-            pytest.skip("the system gave a port above 65000")
+    port = free_base("127.0.0.1", 1)
+    with socket.create_server(("127.0.0.1", port)):
         scenario = open_scenario("two-users", [f"net.port_base={port}"], None, None)
         files = write_configs(tmp_path, scenario, resolve(scenario))
         line = one_line(semtb("server", str(files["server"]), "--out", str(tmp_path / "run")))

@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from testbed.errors import ProtocolError, ShapeError
 from testbed.phy import frame, ofdm
-from testbed.phy.coding import encode
+from testbed.phy.coding import code_bits, encode
 from testbed.phy.header import (
     HEADER_BYTES,
     MAX_VALUES,
@@ -27,7 +27,7 @@ from testbed.phy.modulation import qpsk
 from testbed.phy.pilots import pilot_boost, pilot_comb, pilot_values
 from testbed.phy.preamble import preamble
 from testbed.phy.sequences import gold_bits
-from testbed.phy.waveform import PROFILES, Waveform
+from testbed.phy.waveform import HEADER_CODE_BITS, PROFILES, Waveform
 
 OTA = Waveform()
 WIDE = msgspec.convert({"profile": "wide"} | PROFILES["wide"], Waveform)
@@ -179,3 +179,8 @@ def test_too_few_data_are_refused():
     """A frame is always full; who has less pads with zeros."""
     with pytest.raises(ShapeError, match=str(OTA.data_elements)):
         frame.build_frame(HEADER, np.zeros(10, np.complex64), OTA)
+
+
+def test_a_waveform_offers_what_the_headers_code_takes():
+    """The number stands in the waveform, which knows no header: it is that of the code."""
+    assert code_bits(HEADER_BYTES) == HEADER_CODE_BITS

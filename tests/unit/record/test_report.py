@@ -224,3 +224,13 @@ def test_finding_is_a_sentence_for_one_user_and_for_many(run: RunFolder):
 def test_numbers_are_set_properly(value: float | None, text: str):
     """A minus is a minus, thousands stand apart, zero has no sign, nothing is a dash."""
     assert fixed(value) == text
+
+
+def test_finding_says_when_nothing_arrived(run: RunFolder):
+    """Mid-grey pictures have a PSNR, too; no sentence may call that an arrival."""
+    record = load(run)
+    assert "nothing arrived" not in finding(record)
+    for user in record.users:
+        user.frames_detected = 0
+    assert "nothing arrived, no frame was found; all of it counts as mid-grey" in finding(record)
+    assert " arrive with" not in finding(record)

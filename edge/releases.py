@@ -118,16 +118,16 @@ class Releases:
 
         ``first`` is the pair of round 0, ``pair`` the one that is installed now.
         """
-        told = self._config
+        config = self._config
         if strategy == "evidence":
-            return evidence(public, self._records, first, told.link, told.classes, told.seed, number)
+            return evidence(public, self._records, first, config.link, config.classes, config.seed, number)
         return {"mean-logits": self._logits}[strategy](number, public, pair)
 
     def _logits(self, number: int, public: np.ndarray, pair: Classifier) -> Bounded:
         rng = np.random.default_rng(np.random.SeedSequence(self._config.seed, spawn_key=(1, number)))
         if number > 1:  # in the first round the installed classifier knows nothing that could be studied
             received, no_eff = self._config.link.receive(pair.encode(public), rng)
-            said = pair.logits(received, no_eff)
-            likely = np.exp(said - said.max(axis=1, keepdims=True))
+            logits = pair.logits(received, no_eff)
+            likely = np.exp(logits - logits.max(axis=1, keepdims=True))
             self.own.study(public, likely / likely.sum(axis=1, keepdims=True), number)
         return bounded_logits(self.own.logits(public, rng))

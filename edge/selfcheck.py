@@ -37,9 +37,9 @@ def fixed_symbols(codec: str) -> np.ndarray:
 def main(config: str, tell: Callable[[str], object] = print) -> int:
     """Open all that this edge's file names and tell, as JSON, what came out; 2 with one line if something is wrong."""
     try:
-        told = load_node(Path(config), EdgeConfig)
-        symbols = fixed_symbols(told.codec)
-        pictures = load_pictures(told.edge.images, told.share, told.max_pixels)
+        edge = load_node(Path(config), EdgeConfig)
+        symbols = fixed_symbols(edge.codec)
+        pictures = load_pictures(edge.edge.images, edge.share, edge.max_pixels)
     except SemtbError as error:
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

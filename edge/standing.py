@@ -27,20 +27,20 @@ def stand_by(config: EdgeConfig, should_stop: Callable[[], bool]) -> None:
     DataError, CodecError, ScenarioError
         What trying again does not put right.
     """
-    said = ""
+    last = ""
     while not should_stop():
         try:
             await_server(config.control, config.edge.name, should_stop)
             if not should_stop():
                 run_edge(config, should_stop)
-                said = "the run is done; waiting for the next"
-                log.info("%s", said)
+                last = "the run is done; waiting for the next"
+                log.info("%s", last)
         except (DataError, CodecError, ScenarioError):
             raise
         except SemtbError as error:
             words = f"waiting for a server at {config.control}" if isinstance(error, PeerUnreachable) else str(error)
-            if words != said and not should_stop():
-                said = words
+            if words != last and not should_stop():
+                last = words
                 log.info("%s", words)
         end = time.monotonic() + PAUSE_S
         while time.monotonic() < end and not should_stop():

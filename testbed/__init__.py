@@ -1,1 +1,1 @@
-"""semcom-testbed: semantic communication over real and emulated radios. The ground that every node shares."""
+"""semcom-testbed: semantic communication over real and emulated radios. What every node shares."""

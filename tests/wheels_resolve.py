@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from testbed.lab.deploy.bundle import edge_requirements
-from testbed.lab.deploy.wheelhouse import applying, platforms
+from testbed.deploy.bundle import edge_requirements
+from testbed.deploy.wheelhouse import applying, platforms
 
 try:
     import tomllib

@@ -101,11 +101,11 @@ def read_installed(folder: Path) -> tuple[Installed, Classifier]:
         If nothing is, or the files do not have the hash that ``installed.json`` names.
     """
     try:
-        told = msgspec.json.decode((folder / INSTALLED).read_bytes(), type=Installed)
-        halves = [(folder / told.sha256[:16] / f"{half}.onnx").read_bytes() for half in ("encoder", "decoder")]
+        installed = msgspec.json.decode((folder / INSTALLED).read_bytes(), type=Installed)
+        halves = [(folder / installed.sha256[:16] / f"{half}.onnx").read_bytes() for half in ("encoder", "decoder")]
     except (OSError, msgspec.DecodeError) as error:
         raise CodecError(f"{folder}: no codec is installed there: {error}") from error
     pair = Classifier(*halves)
-    if pair.digest != told.sha256:
+    if pair.digest != installed.sha256:
         raise CodecError(f"{folder}: the installed pair is not the one that {INSTALLED} names")
-    return told, pair
+    return installed, pair

@@ -10,7 +10,7 @@
       codecs/<name>-<hash>.*           codecs that came into use while the run went on
       received/<node>-<nnn>.png        what the server made of them
       bound/<node>-<nnn>.png           the same over a known channel without the other user
-      figures/data.npz                 arrays for the figures (see testbed.record.figures)
+      figures/data.npz                 arrays for the figures (see testbed.report.figures)
       figures/*.svg, *.png  report.html
 """
 

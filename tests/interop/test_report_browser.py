@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from selenium import webdriver
 
-from testbed.lab.report.make import make_report
-from tests.unit.lab.synthetic_federated import make_federated
-from tests.unit.record.synthetic_run import make_run
+from testbed.report.make import make_report
+from tests.unit.report.synthetic_federated import make_federated
+from tests.unit.report.synthetic_run import make_run
 
 pytestmark = pytest.mark.timeout(180)  # a browser's start on a busy core
 

@@ -22,7 +22,7 @@ class Run:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
-        command = [sys.executable, "-m", "testbed.lab.cli", "run", "two-users", "--out", str(folder), *arguments]
+        command = [sys.executable, "-m", "testbed.cli.main", "run", "two-users", "--out", str(folder), *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )

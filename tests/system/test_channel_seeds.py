@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from testbed.config import load_scenario
-from testbed.lab.resolve import find_scenario
-from testbed.lab.sweep import Point, statistics, sweep
+from testbed.experiments.scenario_files import find_scenario
+from testbed.experiments.sweep import Point, statistics, sweep
 
 
 @pytest.fixture(scope="module")

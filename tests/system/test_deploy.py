@@ -22,11 +22,11 @@ import psutil
 import pytest
 from rich.console import Console
 
+from testbed.deploy import edges as deploying
+from testbed.deploy.ssh import Target
 from testbed.errors import BoardError
-from testbed.lab.deploy import edges as deploying
-from testbed.lab.deploy.ssh import Target
-from testbed.lab.resolve import open_scenario
-from testbed.lab.simulate import simulate
+from testbed.experiments.scenario_files import open_scenario
+from testbed.experiments.simulate import simulate
 from testbed.record.folder import RunFolder
 from testbed.record.schema import metrics_bytes, read_result
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(180)
 Run = Any  # of conftest.py, which pytest loads and nobody imports
 # A shell's background job starts with Ctrl-C ignored, and tests may run in one.
 AS_IN_A_TERMINAL: Any = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-SEMTB = [sys.executable, "-m", "testbed.lab.cli"]
+SEMTB = [sys.executable, "-m", "testbed.cli.main"]
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = "firmware_configs/systemd/semtb-edge.service"
 END_S, MARGIN_S = 3.0, 2.0  # of a run that cannot go on, and for a machine that does much else meanwhile
@@ -364,7 +364,7 @@ def test_what_the_user_can_put_right_is_one_line(board: Board, arguments: list[s
 def test_an_installation_without_a_checkout_makes_the_same_wheel(deployed: Board, tmp_path: Path):
     """What the board has is an installed distribution: every file of its wheel is that of the one it came from."""
     python = str(deployed.disk / "edge-1" / "current" / "venv/bin/python")
-    lines = ["import sys, pathlib", "from testbed.lab.deploy import bundle"]
+    lines = ["import sys, pathlib", "from testbed.deploy import bundle"]
     make = "\n".join([*lines, "print(bundle.make_wheel(pathlib.Path(sys.argv[1])))"])
     done = subprocess.run([python, "-c", make, str(tmp_path)], capture_output=True, text=True, check=True, cwd="/")
     wheel = zipfile.ZipFile(done.stdout.strip())
@@ -372,9 +372,9 @@ def test_an_installation_without_a_checkout_makes_the_same_wheel(deployed: Board
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
         *("testbed", "edge", "server", "calibration")
     }
-    for shipped in ("testbed/lab/deploy/board/answer.py", "testbed/codec/zoo/deepjscc-cifar10.encoder.onnx"):
+    for shipped in ("testbed/deploy/board/answer.py", "testbed/codec/zoo/deepjscc-cifar10.encoder.onnx"):
         assert wheel.read(shipped) == (ROOT / shipped).read_bytes()
-    assert wheel.read("testbed/lab/semtb-edge.service") == (ROOT / UNIT).read_bytes()
+    assert wheel.read("testbed/deploy/semtb-edge.service") == (ROOT / UNIT).read_bytes()
     (record,) = [name for name in names if name.endswith(".dist-info/RECORD")]
     assert {line.rpartition(",")[0].rpartition(",")[0] for line in wheel.read(record).decode().splitlines()} == names
 

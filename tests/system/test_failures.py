@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from testbed.codec.card import find_card, read_card
-from testbed.lab.resolve import open_scenario, resolve, write_configs
+from testbed.experiments.resolve import resolve, write_configs
+from testbed.experiments.scenario_files import open_scenario
 
 Run = Any  # of conftest.py, which pytest loads and nobody imports
 Nodes = dict[str, psutil.Process]
@@ -176,7 +177,7 @@ def test_a_codec_that_the_server_does_not_have_is_refused_on_the_air(tmp_path: P
     processes = {}
     for node in nodes:
         more = ["--out", str(tmp_path / "run")] if node.kind == "server" else []
-        command = [sys.executable, "-m", "testbed.lab.cli", node.kind, str(files[node.name]), *more]
+        command = [sys.executable, "-m", "testbed.cli.main", node.kind, str(files[node.name]), *more]
         processes[node.name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if node.kind == "server":
             assert processes[node.name].stdout.readline().startswith("bound ")  # type: ignore[union-attr]

@@ -30,7 +30,7 @@ MARGIN_S = 3.0  # for a machine that does much else meanwhile
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "testbed.lab.cli", "federate", "digits", "--out", str(folder), *arguments]
+    command = [sys.executable, "-m", "testbed.cli.main", "federate", "digits", "--out", str(folder), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -57,8 +57,8 @@ def test_without_noise_nine_of_ten_digits_are_right(tmp_path: Path):
     assert result["rounds"][0]["accuracy"] < 0.25, "before any edge was asked nothing can be known"
     wanted = (tmp_path / "run" / "rounds" / "02" / "encoder.onnx").read_bytes()
     for number in range(1, 11):
-        told, pair = read_installed(tmp_path / "run" / "edges" / f"edge-{number}")
-        assert (told.round, pair.encoder) == (2, wanted)
+        installed, pair = read_installed(tmp_path / "run" / "edges" / f"edge-{number}")
+        assert (installed.round, pair.encoder) == (2, wanted)
 
 
 def test_with_epsilon_4_composed_85_percent_are_right_and_more_is_refused(tmp_path: Path):

@@ -19,9 +19,9 @@ from server.decoder import PictureAssembler
 from server.recording import frame_from_arrays
 from testbed.codec.onnx import open_codec
 from testbed.config import EdgeConfig, Scenario, ServerConfig, load_node
-from testbed.lab.resolve import open_scenario
-from testbed.lab.simulate import simulate
-from testbed.lab.switch import switch_settings
+from testbed.experiments.scenario_files import open_scenario
+from testbed.experiments.simulate import simulate
+from testbed.experiments.switch import switch_settings
 from testbed.record.folder import RunFolder
 from testbed.record.schema import User, metrics_bytes, read_result
 
@@ -148,8 +148,8 @@ def test_a_switch_by_hand_reaches_a_run_that_has_begun(start_run: Callable[..., 
     run = start_run("--images", str(album), "--seed", str(SEED), *lasting, *near)
     log = run.folder / "logs" / "server.log"
     run.wait_until(lambda: log.exists() and "control bus at" in log.read_text())
-    told = load_node(run.folder / "nodes" / "edge-1.toml", EdgeConfig)
-    command = [sys.executable, "-m", "testbed.lab.cli", "switch", "--control", told.control]
+    config = load_node(run.folder / "nodes" / "edge-1.toml", EdgeConfig)
+    command = [sys.executable, "-m", "testbed.cli.main", "switch", "--control", config.control]
     done = subprocess.run([*command, "--codec", str(other_codec)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert run.finish() == 0, run.errors

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
-from testbed.lab.resolve import open_scenario, resolve, write_configs
-from testbed.lab.simulate import simulate
+from testbed.experiments.resolve import resolve, write_configs
+from testbed.experiments.scenario_files import open_scenario
+from testbed.experiments.simulate import simulate
 from testbed.record.folder import RunFolder
 from testbed.record.schema import metrics_bytes, read_result
 
@@ -144,7 +145,7 @@ def test_nodes_started_by_hand_do_what_semtb_run_does(photographs: Path, tmp_pat
     scenario = open_scenario("two-users", ["max_pixels=4000"], int(SEED), str(photographs))
     nodes = resolve(scenario)
     files = write_configs(tmp_path, scenario, nodes)
-    semtb = [sys.executable, "-m", "testbed.lab.cli"]
+    semtb = [sys.executable, "-m", "testbed.cli.main"]
     processes = {}
     for node in nodes:
         more = ["--out", str(tmp_path)] if node.kind == "server" else []

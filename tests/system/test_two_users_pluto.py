@@ -31,7 +31,7 @@ def adi() -> None:
 
 def semtb(folder: Path, scenario: str, *arguments: str) -> tuple[Result, str]:
     """`semtb run` to its end."""
-    command = [sys.executable, "-m", "testbed.lab.cli", "run", scenario, "--out", str(folder), *SMALL, *arguments]
+    command = [sys.executable, "-m", "testbed.cli.main", "run", scenario, "--out", str(folder), *SMALL, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stderr.strip() == ""
@@ -83,7 +83,7 @@ def test_runs_for_owners_of_plutos_go_over_virtual_ones(scenario: str, nodes: tu
 
 def test_a_radio_that_cannot_be_is_refused_before_anything_starts(tmp_path: Path):
     """A node that is not there, some radios and not all, a value that no Pluto takes: status 2 and one line at once."""
-    command = [sys.executable, "-m", "testbed.lab.cli", "run", "two-users", "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "testbed.cli.main", "run", "two-users", "--out", str(tmp_path / "run")]
     for radio, said in (
         ("edge-9=pluto:ip:127.0.0.2", "nodes with a radio here: edge-1, edge-2, server"),
         ("edge-1=pluto:ip:127.0.0.2", "have radios of their own"),

@@ -82,8 +82,8 @@ def test_a_pair_is_installed_whole_or_not_at_all(
             patch.setattr(os, "replace", dies)
             with pytest.raises(KeyboardInterrupt):
                 install(tmp_path, 2, *second, digests[1])
-        told, pair = read_installed(tmp_path)
-        assert (told.round, pair.digest, pair.encoder, pair.decoder) == (1, digests[0], *first)
+        installed, pair = read_installed(tmp_path)
+        assert (installed.round, pair.digest, pair.encoder, pair.decoder) == (1, digests[0], *first)
     install(tmp_path, 2, *second, digests[1])
     assert read_installed(tmp_path)[1].digest == digests[1]
     (tmp_path / digests[1][:16] / "decoder.onnx").write_bytes(first[1])

@@ -10,8 +10,8 @@ from PIL import Image
 
 from testbed.codec.onnx import open_codec
 from testbed.config import load_scenario
-from testbed.lab.resolve import find_scenario
-from testbed.lab.simulate import simulate
+from testbed.experiments.scenario_files import find_scenario
+from testbed.experiments.simulate import simulate
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float:

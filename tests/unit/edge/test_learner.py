@@ -149,8 +149,8 @@ def test_encoder_and_decoder_change_together(config: LearnerConfig):
     assert read_installed(Path(config.state))[1].digest == FIRST.sha256
     assert isinstance(learner.answer(ask(1)), Upload)
     assert learner.answer(SECOND) == Installed(node="edge-1", round=1, sha256=SECOND.sha256)
-    told, pair = read_installed(Path(config.state))
-    assert (told.round, pair.encoder, pair.decoder) == (1, SECOND.encoder, SECOND.decoder)
+    installed, pair = read_installed(Path(config.state))
+    assert (installed.round, pair.encoder, pair.decoder) == (1, SECOND.encoder, SECOND.decoder)
 
 
 def test_what_makes_no_sense_is_not_answered(config: LearnerConfig):
@@ -240,9 +240,9 @@ def test_one_record_moves_the_evidence_by_one_whatever_the_encoder_is(config: Le
 
 def test_what_a_library_says_of_a_failure_stays_with_the_edge():
     """Whatever is raised, the server hears a sentence that is always the same."""
-    with pytest.raises(RunIncomplete) as told, in_our_words("edge-1"):
+    with pytest.raises(RunIncomplete) as installed, in_our_words("edge-1"):
         raise RuntimeError(f"idx={PARTS.clients[0].pictures.sum()}")
-    assert str(told.value) == "edge-1 failed; why stands in its own log, and only there"
+    assert str(installed.value) == "edge-1 failed; why stands in its own log, and only there"
 
 
 class Placed(nn.Module):

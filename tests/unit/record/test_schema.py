@@ -11,7 +11,7 @@ import pytest
 from testbed.errors import DataError
 from testbed.record.folder import RunFolder
 from testbed.record.schema import Metrics, Result, Stage, mean_psnr_db, metrics_bytes, read_result, result_bytes
-from tests.unit.record.synthetic_run import make_run
+from tests.unit.report.synthetic_run import make_run
 
 FIELDS = {  # the names that issue 2 fixes; others read result.json by them
     "user node images psnr_db ssim evm_percent sinr_db_estimated sinr_db_true frames_sent frames_detected channel_uses "

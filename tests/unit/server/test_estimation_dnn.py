@@ -17,8 +17,8 @@ from server.estimation.dnn import DnnEstimator, dnn, shipped
 from server.estimation.empirical import estimate_profiles, lmmse_estimated
 from server.estimation.profiles import Observation, grid_of, growth, observe, wiener
 from testbed.errors import EstimatorError, ScenarioError, ShapeError
-from testbed.lab.learn.scores import CHANNELS, ratio_db, score
-from testbed.lab.learn.trials import trials
+from testbed.experiments.learn.scores import CHANNELS, ratio_db, score
+from testbed.experiments.learn.trials import trials
 from testbed.phy.pilots import pilot_comb, pilot_values
 from testbed.phy.waveform import PROFILES, Waveform
 

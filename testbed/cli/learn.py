@@ -1,0 +1,142 @@
+"""`semtb train`, `eval`, `federate`: what learns and what is measured by itself, without a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from testbed.cli.options import JsonFile
+from testbed.cli.process import debugging, keep_to_one_thread
+
+train_app = typer.Typer(no_args_is_help=True, help="Train a codec or an estimator (needs the extra `train`).")
+eval_app = typer.Typer(no_args_is_help=True, help="Measure a codec on a data set, or estimators on channels.")
+federate_app = typer.Typer(no_args_is_help=True, help="Learn one codec from many edges' data without seeing it.")
+
+
+@federate_app.command("digits", epilog="Example:  semtb federate digits --epsilon 4 --rounds 4 --releases 3")
+def federate_digits(
+    epsilon: Annotated[str, typer.Option(help="Each edge's budget, composed; inf: no noise, no promise.")] = "4",
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="How often the server asks every edge.")] = 3,
+    releases: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="For how many rounds the budget is laid out; edges refuse the rest. Else all."),
+    ] = None,
+    strategy: Annotated[str, typer.Option(help="evidence, or mean-logits (which does not work, and shows it).")] = (
+        "evidence"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Decides split, channels and training.")] = 1,
+    noise_seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, help="Repeatable privacy noise, which protects from nobody who knows it."),
+    ] = None,
+    ledgers: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Ledgers that outlive the run; else each run begins new ones."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", metavar="DIR", help="The run folder itself, new or empty; else one below runs/ is made."),
+    ] = None,
+) -> None:
+    """Ten edges with two labels each teach one classifier over the air's channels, under differential privacy."""
+    from testbed.experiments.federate.plan import Options, parse_epsilon
+    from testbed.experiments.federate.run import federate_digits as federate
+    from testbed.experiments.stopping import StopRequest
+
+    options = Options(
+        epsilon=parse_epsilon(epsilon),
+        rounds=rounds,
+        releases=releases,
+        strategy=strategy,
+        seed=seed,
+        noise_seed=noise_seed,
+        ledgers=ledgers,
+    )
+    raise typer.Exit(federate(options, out, StopRequest(), debugging()))
+
+
+@eval_app.command("deepjscc", epilog="Example:  semtb eval deepjscc --snr-db 10 --json result.json")
+def eval_deepjscc(
+    snr_db: Annotated[list[float], typer.Option("--snr-db", help="May be repeated.")] = [10.0],  # noqa: B006
+    json_path: JsonFile = None,
+    codec: Annotated[str, typer.Option(help="A name in the zoo, or the path of a card.")] = "deepjscc-cifar10",
+    pictures: Annotated[int, typer.Option(min=1, help="How many of the test set's pictures.")] = 10_000,
+    seed: Annotated[Optional[int], typer.Option(help="Of the noise.")] = None,  # noqa: UP045
+) -> None:
+    """PSNR of a DeepJSCC codec on the CIFAR-10 test set over AWGN. SEMTB_DATA names the folder of data sets."""
+    from testbed.experiments.learn import codec as codec_commands
+
+    chosen = codec_commands.EVAL_SEED if seed is None else seed
+    codec_commands.eval_deepjscc(codec, snr_db, json_path, pictures, chosen)
+
+
+@train_app.command("twin", epilog="Then:  semtb run two-users --set repeat=3 --switch edge-1:build/twin/twin.json@30")
+def train_twin(
+    out: Annotated[Path, typer.Option(help="Where its card and ONNX files go.")] = Path("build/twin"),
+    codec: Annotated[str, typer.Option(help="Whose: a name in the zoo, or the path of a card.")] = "deepjscc-cifar10",
+) -> None:
+    """Make a codec's twin, as good as it and garbage when mixed with it, to try `semtb run --switch` with."""
+    from testbed.experiments.switch import write_twin
+
+    typer.echo(write_twin(codec, out))
+
+
+@train_app.command("deepjscc", epilog="Example:  semtb train deepjscc --work build/deepjscc --threads 4")
+def train_deepjscc(
+    recipe: Annotated[str, typer.Option(help="deepjscc-cifar10, or deepjscc-cifar10-small.")] = "deepjscc-cifar10",
+    work: Annotated[Path, typer.Option(help="Where checkpoints go and are taken up.")] = Path("build/deepjscc"),
+    out: Annotated[Optional[Path], typer.Option(help="Where ONNX files and card go; else WORK.")] = None,  # noqa: UP045
+    pictures: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A folder of more 32 x 32 pictures."),
+    ] = None,
+    epochs: Annotated[Optional[int], typer.Option(min=1, help="Else as the recipe has it.")] = None,  # noqa: UP045
+    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = os.cpu_count() or 1,
+) -> None:
+    """Train a DeepJSCC pair on CIFAR-10, export it as ONNX with its card, and measure it."""
+    from testbed.experiments.learn import codec as codec_commands
+
+    codec_commands.train_deepjscc(recipe, work, out, pictures, epochs, threads)
+
+
+@train_app.command("estimator", epilog="Example:  semtb train estimator --work build/estimator")
+def train_estimator(
+    work: Annotated[Path, typer.Option(help="Where checkpoints go and are taken up.")] = Path("build/estimator"),
+    out: Annotated[Optional[Path], typer.Option(help="Where ONNX file and card go; else WORK.")] = None,  # noqa: UP045
+    epochs: Annotated[Optional[int], typer.Option(min=1, help="Else as the recipe has it.")] = None,  # noqa: UP045
+    blocks: Annotated[Optional[int], typer.Option(min=1, help="Of 128 channels each; likewise.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Of channels and weights.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 1,
+) -> None:
+    """Train the network of the estimator `dnn` on the air's channels, export it as ONNX with its card, measure it."""
+    keep_to_one_thread()
+    from testbed.experiments.learn import estimator as estimator_commands
+
+    estimator_commands.train_estimator(work, out, epochs, blocks, seed, threads)
+
+
+@eval_app.command("estimator", epilog="Example:  semtb eval estimator --frames 100 --json nmse.json --svg nmse.svg")
+def eval_estimator(
+    name: Annotated[str, typer.Option("--estimator", help="dnn, or the path of another card.")] = "dnn",
+    snr_db: Annotated[Optional[list[float]], typer.Option("--snr-db", help="May be repeated.")] = None,  # noqa: UP045
+    frames: Annotated[int, typer.Option(min=2, help="Of each channel, each received at every SNR.")] = 400,
+    seed: Annotated[Optional[int], typer.Option(help="Of channels and noise.")] = None,  # noqa: UP045
+    profile: Annotated[str, typer.Option(help="Of the waveform.")] = "ota",
+    spread_ns: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--spread-ns", min=0, help="Delay spread of all frames; else drawn."),
+    ] = None,
+    doppler_hz: Annotated[Optional[float], typer.Option(min=0, help="Likewise.")] = None,  # noqa: UP045
+    json_path: JsonFile = None,
+    svg_path: Annotated[Optional[Path], typer.Option("--svg", metavar="FILE", help="Draw it.")] = None,  # noqa: UP045
+) -> None:
+    """NMSE of channel estimators on TDL-A, -B and -C: LS, LMMSE with a robust prior, with estimated statistics, DNN."""
+    keep_to_one_thread()
+    from testbed.experiments.learn import estimator as body
+
+    chosen = body.EVAL_SEED if seed is None else seed
+    points = snr_db or body.SNR_DB
+    body.eval_estimator(name, points, frames, chosen, profile, spread_ns, doppler_hz, json_path, svg_path)

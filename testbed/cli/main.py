@@ -1,0 +1,245 @@
+"""The command line `semtb`: each command is a few lines that call into the layers below. Errors become one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, NoReturn, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from testbed.cli.deploy import deploy_app
+from testbed.cli.learn import eval_app, federate_app, train_app
+from testbed.cli.node import EPILOG_AIR, air, edge, radio_app, server
+from testbed.cli.options import (
+    Images,
+    JsonFile,
+    Radios,
+    RemoteDir,
+    Remotes,
+    ScenarioName,
+    Seed,
+    Settings,
+    SshOptions,
+    Switches,
+)
+from testbed.cli.process import DEBUG, NodeProcess, debugging, keep_to_one_thread, tell
+from testbed.errors import PeerLost, RunIncomplete, SemtbError
+from testbed.experiments.stopping import StopRequest
+
+EPILOG_RUN = (
+    "Examples:  semtb run two-users --seed 7  |  semtb run two-users --images ~/photos --set air.snr_db=10  |  "
+    "semtb run my.toml --set edges.edge-1.images=/data/kodak --out results/first"
+)
+
+app = typer.Typer(
+    name="semtb",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Semantic communication over real or emulated radios: pictures in, one shared channel, pictures out.",
+    epilog="Begin with:  semtb run two-users    What this machine can do:  semtb doctor",
+)
+
+
+def say_version(wanted: bool) -> None:
+    """--version."""
+    if wanted:
+        typer.echo(f"semtb {metadata.version('semcom-testbed')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=say_version, is_eager=True, help="Say it and end.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and keep all logs.")] = False,
+) -> None:
+    """Options of every command."""
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
+@app.command(epilog=EPILOG_RUN)
+def run(
+    scenario: ScenarioName,
+    settings: Settings = None,
+    seed: Seed = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", metavar="DIR", help="The run folder itself, new or empty; else one below runs/ is made."),
+    ] = None,
+    images: Images = None,
+    radio: Radios = None,
+    switch: Switches = None,
+    remote: Remotes = None,
+    ssh_options: SshOptions = None,
+    remote_dir: RemoteDir = "",
+) -> None:
+    """Run a scenario on this machine: one process for each node, then figures and a report.
+
+    Ctrl-C ends it within 3 s; what was received until then is kept and marked incomplete.
+    """
+    keep_to_one_thread()
+    from testbed.experiments.plutos import radio_settings
+    from testbed.experiments.run import run_scenario
+    from testbed.experiments.switch import switch_settings
+
+    settings = [*(settings or []), *radio_settings(scenario, radio or []), *switch_settings(switch or [])]
+    stop = StopRequest()
+    if not remote:
+        raise typer.Exit(run_scenario(scenario, settings, seed, out, images, stop, debugging()))
+    from testbed.deploy.remote import RemoteEdges, parse_remotes
+
+    with RemoteEdges(parse_remotes(remote, ssh_options or [], remote_dir)) as away:
+        status = run_scenario(scenario, settings, seed, out, images, stop, debugging(), away)
+    raise typer.Exit(status)
+
+
+@app.command()
+def scenarios() -> None:
+    """List the scenarios that come with the package."""
+    from testbed.experiments.scenario_files import purpose, shipped_scenarios
+
+    table = Table("scenario", "what it does")
+    table.add_column("file", overflow="fold")
+    for name, path in shipped_scenarios().items():
+        table.add_row(name, purpose(path), str(path))
+    Console(markup=False).print(table)
+
+
+@app.command()
+def resolve(
+    scenario: ScenarioName,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where scenario.toml and nodes/*.toml are written.")
+    ],
+    settings: Settings = None,
+    seed: Seed = None,
+    images: Images = None,
+    radio: Radios = None,
+    switch: Switches = None,
+) -> None:
+    """Write each node's own configuration, and print the commands that start the nodes by hand."""
+    from testbed.experiments import resolve as resolving
+    from testbed.experiments.plutos import radio_settings
+    from testbed.experiments.scenario_files import open_scenario
+    from testbed.experiments.switch import switch_settings
+
+    settings = [*(settings or []), *radio_settings(scenario, radio or []), *switch_settings(switch or [])]
+    opened = open_scenario(scenario, settings, seed, images)
+    nodes = resolving.resolve(opened)
+    files = resolving.write_configs(out, opened, nodes)
+    for line in resolving.by_hand(nodes, files, out):
+        typer.echo(line)
+
+
+app.command()(server)
+app.command(epilog=EPILOG_AIR)(air)
+app.command()(edge)
+app.add_typer(deploy_app, name="deploy")
+app.add_typer(radio_app, name="radio")
+
+
+@app.command(epilog="Example:  semtb switch --control tcp://127.0.0.1:21000 --codec new/card.json --edge edge-1")
+def switch(
+    codec: Annotated[str, typer.Option(help="A name in the zoo, or the path of a card.")],
+    control: Annotated[str, typer.Option(help="The server's control bus: `control` in each node's file.")],
+    edge: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--edge", help="Which edge; may be repeated. Left out: all."),
+    ] = None,
+    at_frame: Annotated[int, typer.Option("--at-frame", min=0, help="Not before this frame of the edge.")] = 0,
+) -> None:
+    """While a run goes on, give edges another encoder and the server its decoder; both change at an agreed frame."""
+    with NodeProcess("switch") as should_stop:
+        from testbed.experiments.switch import offer_switch
+
+        if not offer_switch(control, codec, edge or [], at_frame, should_stop, typer.echo):
+            raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="The folder of a run, federated or not, complete or not.")],
+) -> None:
+    """Draw the figures of a run folder and write its report.html, which needs no network."""
+    keep_to_one_thread()
+    from testbed.experiments.run import report as draw
+
+    draw(run_dir, Console(markup=False))
+
+
+@app.command()
+def sweep(
+    scenario: ScenarioName,
+    seeds: Annotated[int, typer.Option(min=1, help="How many channel seeds.")] = 20,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes at once; the result does not depend on it.")] = 1,
+    settings: Settings = None,
+    images: Images = None,
+    json_path: JsonFile = None,
+) -> None:
+    """Simulate a scenario over many channel seeds, without sockets, and show mean, percentiles and the median seed."""
+    keep_to_one_thread()
+    from testbed.experiments import sweep as sweeping
+    from testbed.experiments.scenario_files import open_scenario
+
+    sweeping.sweep(open_scenario(scenario, settings or [], None, images), seeds, first_seed, jobs, json_path)
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what this machine can do, with the command that installs each missing part."""
+    from testbed.cli.doctor import doctor as examine
+
+    examine()
+
+
+@app.command(epilog="Example:  semtb plot docs/results/*.json --out psnr.svg")
+def plot(
+    files: Annotated[list[Path], typer.Argument(help="Result files, ours or quoted.")],
+    out: Annotated[Path, typer.Option(help="The SVG to write.")],
+) -> None:
+    """Draw PSNR against SNR from result files."""
+    from testbed.files import write_aside
+    from testbed.report.curves import psnr_against_snr, read_curve
+
+    write_aside(out, psnr_against_snr([read_curve(path) for path in files]).encode())
+    typer.echo(f"written: {out}")
+
+
+app.add_typer(train_app, name="train")
+app.add_typer(eval_app, name="eval")
+app.add_typer(federate_app, name="federate")
+
+
+def main() -> NoReturn:
+    """Entry point. Status 0 done, 1 incomplete, 2 something that the user can put right, 130 Ctrl-C."""
+    try:
+        status = app(standalone_mode=False)
+    except (PeerLost, RunIncomplete) as error:
+        tell(error)
+        status = 1
+    except SemtbError as error:
+        tell(error)
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except Exception as error:  # a usage error; its class is click's or typer's own, as the version has it
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
+            raise
+        error.show()
+        status = error.exit_code
+    sys.stdout.flush()
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

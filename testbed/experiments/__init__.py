@@ -1,0 +1,1 @@
+"""Runs, sweeps and federations of whole scenarios: the one package that sees edges, air and server together."""

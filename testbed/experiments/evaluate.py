@@ -1,0 +1,201 @@
+"""result.json of a run, made from what its folder holds. It serves complete runs and what is left of broken ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from server.decoder import PictureAssembler
+from server.pipeline import ReceivedFrame
+from server.recording import frame_from_arrays
+from testbed.codec.base import Codec
+from testbed.codec.onnx import open_codec
+from testbed.config import Scenario, load_scenario, picture_share
+from testbed.data.pictures import Picture, load_pictures
+from testbed.errors import CodecError, SemtbError
+from testbed.experiments.measure import Measured, Sent, encode_sent, measure
+from testbed.experiments.simulate import OncePerPicture, make_medium
+from testbed.record import provenance
+from testbed.record.folder import CODECS, FIGURE_DATA, SCENARIO, RunFolder, bound_name, received_name
+from testbed.record.schema import Metrics, Result, Stage, Timing, write_result
+
+SUMMARY = "received/server.json"
+IQ = "received/iq.npz"
+SPECTRUM_SAMPLES = 65_536
+STAGES = ("encode", "modulate", "sync", "estimate", "detect", "header", "decode")  # in the order of processing
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | None) -> Result:
+    """Measure a run and write ``result.json``, ``bound/*.png`` and ``figures/data.npz``.
+
+    Parameters
+    ----------
+    run_dir : Path
+        With ``scenario.toml``; whatever else is missing counts as not received.
+    complete : bool
+        Whether the run ended as planned. What it left is measured either way.
+    reason : str
+        Why it did not.
+    wall_time_s : float, optional
+        From the start of the processes to their end.
+    """
+    folder = RunFolder(run_dir)
+    scenario = load_scenario(folder.file(SCENARIO))
+    summary = folder.read_json(SUMMARY) if folder.has(SUMMARY) else {}
+    nodes = summary.get("nodes", {})
+    frames = [frame_from_arrays(folder.read_npz(name)) for name in folder.names("received", "frame-*.npz")]
+    metrics = Metrics()
+    if frames or complete:
+        codecs = codecs_of(folder, scenario)
+        sent = [sent_by(folder, scenario, index, codecs, frames, nodes) for index in range(len(scenario.edges))]
+        received = received_pictures(folder, scenario, sent, frames, codecs, summary)
+        emulated = all(not edge.radio for edge in scenario.edges) or folder.has(f"nodes/{scenario.air.name}.toml")
+        medium = make_medium(scenario) if emulated else None
+        measured = measure(scenario, sent, frames, received, medium)
+        keep_figures(folder, scenario, measured)
+        metrics = measured.metrics
+    result = Result(
+        scenario=scenario.name,
+        seed=scenario.seed,
+        complete=complete,
+        reason=reason,
+        versions=provenance.versions(),
+        git_commit=provenance.git_commit(),
+        command=provenance.command(),
+        machine=provenance.machine(),
+        metrics=metrics,
+        timing=timing(scenario, summary, nodes, wall_time_s),
+    )
+    write_result(folder, result)
+    return result
+
+
+def sent_by(
+    folder: RunFolder,
+    scenario: Scenario,
+    index: int,
+    codecs: Sequence[Codec],
+    frames: Sequence[ReceivedFrame],
+    nodes: Mapping[str, Mapping[str, object]],
+) -> Sent:
+    """What an edge sent: the pictures that it handed in, else those that its configuration names."""
+    edge = scenario.edges[index]
+    files = folder.names(f"sent/{edge.name}", "*.png")
+    if files:
+        reported = nodes.get(edge.name, {}).get("pictures")
+        names = [str(n) for n in reported] if isinstance(reported, list) else []
+        names += [Path(f).stem for f in files[len(names) :]]
+        pictures = [Picture(name, folder.read_png(file)) for name, file in zip(names, files, strict=False)]
+    else:
+        try:
+            pictures = load_pictures(edge.images, picture_share(scenario, edge), scenario.max_pixels) * scenario.repeat
+        except SemtbError as error:
+            log.warning("%s: what it sent is not known: %s", edge.name, error)
+            pictures = []
+    reported = nodes.get(edge.name, {}).get("codecs")
+    labels = reported if isinstance(reported, list) else []
+    return encode_sent(edge.name, edge.user, pictures, codecs_used(codecs, edge.user, len(pictures), labels, frames))
+
+
+def codecs_of(folder: RunFolder, scenario: Scenario) -> list[Codec]:
+    """The codec that the run began with, then those that came into use while it went on."""
+    names = [scenario.codec.name, *(str(folder.file(name)) for name in folder.names(CODECS, "*.json"))]
+    return [OncePerPicture(open_codec(name)) for name in names]
+
+
+def codecs_used(
+    codecs: Sequence[Codec], user: int, pictures: int, labels: Sequence[object], frames: Sequence[ReceivedFrame]
+) -> list[Codec]:
+    """The codec of each picture, by the edge's own word, else by the frames that arrived, else the first.
+
+    Raises
+    ------
+    CodecError
+        If one is not here.
+    """
+    by_label = {codec.identity.label: codec for codec in codecs}
+    by_header = {(codec.identity.number, codec.identity.digest): codec for codec in codecs}
+    used = [codecs[0]] * pictures
+    for header in (part.header for frame in frames for part in frame.users if part.user == user):
+        if header is not None and header.picture < pictures:
+            used[header.picture] = by_header.get((header.codec, header.codec_hash), codecs[0])
+    for index, label in enumerate(labels[:pictures]):
+        if label not in by_label:
+            raise CodecError(f"user {user} sent with {label}; the run folder holds {', '.join(by_label)}")
+        used[index] = by_label[str(label)]
+    return used
+
+
+def received_pictures(
+    folder: RunFolder,
+    scenario: Scenario,
+    sent: Sequence[Sent],
+    frames: Sequence[ReceivedFrame],
+    codecs: Sequence[Codec],
+    summary: Mapping[str, object],
+) -> dict[tuple[int, int], tuple[np.ndarray, float]]:
+    """Pictures as the server decoded them; where it ended before it could, decoded from its frames here."""
+    listed = summary.get("pictures", [])
+    facts = {(p["user"], p["picture"]): p for p in listed} if isinstance(listed, list) else {}
+    found: dict[tuple[int, int], tuple[np.ndarray, float]] = {}
+    for one in sent:
+        for index in range(len(one.pictures)):
+            fact = facts.get((one.user, index))
+            if fact is not None and folder.has(fact["file"]):
+                found[one.user, index] = (folder.read_png(fact["file"]), float(fact["lost_share"]))
+    if summary:
+        return found
+    assembler = PictureAssembler(codecs[0])
+    for codec in codecs[1:]:
+        assembler.install(codec)
+    done = [picture for frame in frames for picture in assembler.add(frame)] + assembler.finish()
+    names = {edge.user: edge.name for edge in scenario.edges}
+    for picture in done:
+        folder.write_png(received_name(names[picture.user], picture.picture), picture.pixels)
+        found[picture.user, picture.picture] = (picture.pixels, picture.lost_share)
+    return found
+
+
+def keep_figures(folder: RunFolder, scenario: Scenario, measured: Measured) -> None:
+    """The bound's pictures, and the arrays that figures are drawn from."""
+    names = {edge.user: edge.name for edge in scenario.edges}
+    for (user, index), pixels in measured.bounds.items():
+        folder.write_png(bound_name(names[user], index), pixels)
+    arrays = dict(measured.arrays)
+    if folder.has(IQ):
+        excerpt = folder.read_npz(IQ)
+        arrays["spectrum_iq"] = excerpt["samples"][:, :SPECTRUM_SAMPLES]
+        arrays["sample_rate_hz"] = excerpt["sample_rate_hz"]
+    folder.write_npz(FIGURE_DATA, **arrays)
+
+
+def timing(
+    scenario: Scenario,
+    summary: Mapping[str, object],
+    nodes: Mapping[str, Mapping[str, object]],
+    wall_time_s: float | None,
+) -> Timing:
+    """Percentiles of every stage over all nodes that measured it."""
+    spent: dict[str, list[float]] = {}
+    for source in (*nodes.values(), summary):
+        stages = source.get("stage_s", {})
+        for stage, seconds in stages.items() if isinstance(stages, dict) else ():
+            spent.setdefault(stage, []).extend(seconds)
+    order = [s for s in STAGES if s in spent] + sorted(set(spent) - set(STAGES))
+    samples = summary.get("samples")
+    return Timing(
+        air_time_s=samples / scenario.waveform.sample_rate_hz if isinstance(samples, int) else None,
+        wall_time_s=wall_time_s,
+        stages={stage: percentiles(spent[stage]) for stage in order if spent[stage]},
+    )
+
+
+def percentiles(seconds: Sequence[float]) -> Stage:
+    """Latency of one stage."""
+    p50, p95, p99 = (float(p) for p in np.percentile(seconds, [50, 95, 99]) * 1e3)
+    return Stage(count=len(seconds), p50_ms=p50, p95_ms=p95, p99_ms=p99, total_s=float(np.sum(seconds)))

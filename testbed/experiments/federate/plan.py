@@ -1,0 +1,140 @@
+"""`semtb federate digits` before anything starts: each node's configuration and data, made from the options."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+
+from testbed.codec.links import Link
+from testbed.config import Strict, dump
+from testbed.config_federation import ROLE, LearnerConfig, PrivacyPart, TeacherConfig
+from testbed.data.digits import CLASSES, Split
+from testbed.errors import ScenarioError
+from testbed.experiments.resolve import free_base
+from testbed.files import write_aside
+from testbed.privacy.accounting import DELTA, EPSILONS, noise_multiplier
+from testbed.record.folder import RunFolder
+
+NAME = "federate-digits"
+SERVER = "server"
+HOST = "127.0.0.1"
+CLIENTS, SLICES_EACH = 10, 2
+SNR_DB = (6.0, 18.0)  # of the first and the last client; every other one has Rayleigh fading
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says."""
+
+    epsilon: float
+    rounds: int = 3
+    releases: int | None = None  # for how many rounds the budget is laid out; None: all
+    strategy: str = "evidence"
+    seed: int = 1
+    symbols: int = 12
+    noise_seed: int | None = None
+    ledgers: Path | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All configurations of a run."""
+
+    server: TeacherConfig
+    edges: list[LearnerConfig]
+
+
+def links(clients: int = CLIENTS) -> list[Link]:
+    """The clients' channels."""
+    low, high = SNR_DB
+    step = (high - low) / max(1, clients - 1)
+    return [Link(("AWGN", "Rayleigh")[i % 2], round(low + step * i, 2)) for i in range(clients)]
+
+
+def edge_folder(folder: RunFolder, name: str) -> Path:
+    """An edge's own folder: its records, its ledger, what it installed."""
+    return folder.path / "edges" / name
+
+
+def plan(options: Options, folder: RunFolder) -> Plan:
+    """What each node is told.
+
+    Raises
+    ------
+    ScenarioError
+        If a value is out of range.
+    """
+    releases = options.rounds if options.releases is None else options.releases
+    if not 1 <= releases <= options.rounds:
+        raise ScenarioError(f"--releases {releases}: allowed: 1..{options.rounds} (--rounds)")
+    multiplier = noise_multiplier(options.epsilon, releases, DELTA)
+    control = f"tcp://{HOST}:{free_base(HOST, 1)}"
+    names = [f"edge-{i + 1}" for i in range(CLIENTS)]
+    edges = []
+    for number, (name, link) in enumerate(zip(names, links(), strict=True)):
+        own = edge_folder(folder, name).absolute()
+        ledger = own if options.ledgers is None else options.ledgers.expanduser().absolute() / name
+        privacy = PrivacyPart(
+            epsilon=options.epsilon,
+            delta=DELTA,
+            noise_multiplier=multiplier,
+            ledger=str(ledger / "ledger.jsonl"),
+            noise_seed=None if options.noise_seed is None else options.noise_seed * CLIENTS + number,
+        )
+        edges.append(
+            LearnerConfig(
+                role=ROLE,
+                name=name,
+                seed=options.seed * 1000 + number,
+                control=control,
+                records=str(own / "records.npz"),
+                state=str(own),
+                link=link,
+                privacy=privacy,
+                symbols=options.symbols,
+                classes=CLASSES,
+            )
+        )
+    server = TeacherConfig(
+        role=ROLE,
+        name=SERVER,
+        seed=options.seed,
+        control=control,
+        expects=names,
+        public=str((folder.path / "server" / "public.npz").absolute()),
+        strategy=options.strategy,
+        rounds=options.rounds,
+        symbols=options.symbols,
+        classes=CLASSES,
+    )
+    return Plan(server, edges)
+
+
+def write_parts(configs: Plan, parts: Split, folder: RunFolder) -> dict[str, Path]:
+    """Each node's data and configuration; the test and validation parts and the public labels are written nowhere."""
+    parts.public.write(Path(configs.server.public))
+    for edge, records in zip(configs.edges, parts.clients, strict=True):
+        records.write(Path(edge.records))
+    nodes: dict[str, Strict] = {configs.server.name: configs.server} | {edge.name: edge for edge in configs.edges}
+    return {
+        name: write_aside(folder.path / "nodes" / f"{name}.toml", dump(config).encode())
+        for name, config in nodes.items()
+    }
+
+
+def parse_epsilon(text: str) -> float:
+    """A number in the accountant's range, or inf.
+
+    Raises
+    ------
+    ScenarioError
+        If it is anything else.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    low, high = EPSILONS
+    if not (low <= value <= high or value == math.inf):
+        raise ScenarioError(f"--epsilon {text}: allowed: {low:g}..{high:g}, or inf for no noise and no promise")
+    return value

@@ -1,0 +1,100 @@
+"""`semtb federate digits`: a split, ten edges and a server as processes. The labels stay with the evaluator."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from testbed.data.digits import Split, split
+from testbed.errors import MissingExtra, SemtbError
+from testbed.experiments.federate.plan import CLIENTS, NAME, SERVER, SLICES_EACH, Options, Plan, plan, write_parts
+from testbed.experiments.federate.result import mark_cut_off, measure, show
+from testbed.experiments.processes import Family, Watch, node_command
+from testbed.experiments.run import LOOK_S, Outcome, make_folder, trouble, watch_over
+from testbed.experiments.stopping import StopRequest
+from testbed.record.folder import REPORT, RunFolder
+from testbed.report.make import make_report
+
+
+def federate_digits(options: Options, out: Path | None, stop: StopRequest, debug: bool = False) -> int:
+    """Run, measure, draw; returns the exit status.
+
+    Raises
+    ------
+    SemtbError
+        If something that the user can put right is wrong before anything is started.
+    """
+    began = time.monotonic()
+    require_training()
+    folder = make_folder(out, NAME)
+    console, errors = Console(markup=False), Console(markup=False, stderr=True)
+    console.print(f"{NAME}, seed {options.seed}: server and {CLIENTS} edges -> {folder.path}", soft_wrap=True)
+    outcome = Outcome(1, "the run was cut off")
+    configs: Plan | None = None
+    parts: Split | None = None
+    try:
+        with stop.interrupting(), errors.status("laying out data and noise"):
+            configs = plan(options, folder)
+            parts = split(options.seed, CLIENTS, SLICES_EACH)
+            files = write_parts(configs, parts, folder)
+        outcome = run_processes(files, folder, errors, stop, debug)
+        if outcome.status == 0:
+            try:
+                with stop.interrupting(), errors.status("measuring and comparing") as status:
+                    result = measure(options, configs, parts, folder, began, status.update)
+            except KeyboardInterrupt:
+                outcome = Outcome(stop.exit_status, f"stopped by {stop.reason} before it was measured")
+    except KeyboardInterrupt:
+        outcome = Outcome(stop.exit_status, f"stopped by {stop.reason}")
+    except SemtbError as error:
+        outcome = Outcome(2, str(error))  # for the result; the caller tells it
+        raise
+    finally:
+        folder.discard_partials()
+        if outcome.status:
+            mark_cut_off(folder, options, outcome.reason, configs, parts, began)
+            make_report(folder.path)
+    if outcome.status:
+        errors.print(outcome.reason, soft_wrap=True, markup=False, highlight=False)
+        console.print(f"kept, marked incomplete: {folder.path / REPORT}", soft_wrap=True)
+        return outcome.status
+    show(result, console)
+    console.print(f"report: {make_report(folder.path)}", soft_wrap=True)
+    return 0
+
+
+def require_training() -> None:
+    """Raise MissingExtra, before anything is started, where nodes could not train or account."""
+    missing = [name for name in ("torch", "onnx", "dp_accounting") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtra(
+            f"federated runs need {', '.join(missing)}: pip install 'semcom-testbed[train]' "
+            "(in a checkout: make test installs it)"
+        )
+
+
+def run_processes(
+    files: dict[str, Path], folder: RunFolder, errors: Console, stop: StopRequest, debug: bool
+) -> Outcome:
+    """Start server and edges, and wait until all is done or one of them is not well."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        watch = Watch(bar, "edges learn alone", "round {done} of {total}, {counted} uploads")
+        with Family(watch.on_line, debug) as family:
+
+            def start(name: str, kind: str, *more: str) -> None:
+                family.start(name, node_command(kind, str(files[name]), *more), folder.path / "logs" / f"{name}.log")
+
+            start(SERVER, "server", "--out", str(folder.path))
+            while not watch.bound:
+                if (outcome := trouble(family, stop)) is not None:
+                    return outcome
+                time.sleep(LOOK_S)
+            for name in files:
+                if name != SERVER:
+                    start(name, "edge")
+            return watch_over(family, SERVER, stop)

@@ -1,0 +1,169 @@
+"""Bodies of `semtb train estimator` and `semtb eval estimator`: progress shown, files out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from server.estimation import ESTIMATORS, Estimator, find_estimator
+from server.estimation.card import SHIPPED, Nmse, read_card, zoo_folder
+from testbed.errors import MissingExtra
+from testbed.experiments.learn.codec import progress_bar
+from testbed.experiments.learn.scores import CHANNELS, Scores, score, summary
+from testbed.files import ensure_folder, require_writable, write_aside
+from testbed.phy.waveform import PROFILES, Waveform
+from testbed.record import provenance
+from testbed.report.estimators import nmse
+
+EVAL_SEED = 20_261_122
+SNR_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)
+CARD_FRAMES = 100
+CONVENTIONS = {
+    "snr": "Es/N0 per occupied resource element, per user, per receive antenna, with E|h|^2 = 1",
+    "nmse": "10 log10 of mean |h_hat - h|^2 over mean |h|^2, over a body's elements, 2 antennas, 2 users and frames",
+    "frames": "each has its own channel, offsets and delays and is received at every SNR; delay spread log-uniform in "
+    "30..400 ns, Doppler uniform in 0..100 Hz, unless fixed by options; the estimators see the same grids",
+    "lmmse": "robust prior: delays uniform over the prefix, Doppler uniform within 80 Hz",
+    "lmmse-estimated": "maximum-likelihood delay and Doppler profiles (16 steps) of the very frame, antennas together",
+    "lmmse-true": "told the true delays, powers and Doppler spectrum; the bound for linear estimation from one frame",
+    "ci95": "bootstrap over frames; of differences, paired",
+    "frames_lost": "frames whose carrier offset the synchronisation missed by more than pilots can tell: left out",
+}
+
+
+def score_all(
+    estimators: dict[str, Estimator],
+    snr_db: Sequence[float],
+    frames: int,
+    seed: int,
+    waveform: Waveform,
+    spread_s: float | None = None,
+    doppler_hz: float | None = None,
+) -> dict[str, Scores]:
+    """Every channel's scores, with a bar."""
+    found = {}
+    with progress_bar(Console(markup=False, stderr=True)) as bar:
+        for channel in CHANNELS:
+            task = bar.add_task(channel, total=frames)
+            found[channel] = score(
+                waveform, channel, estimators, snr_db, frames, seed, spread_s, doppler_hz, partial(bar.advance, task)
+            )
+    return found
+
+
+def eval_estimator(
+    name: str,
+    snr_db: Sequence[float],
+    frames: int,
+    seed: int,
+    profile: str,
+    spread_ns: float | None,
+    doppler_hz: float | None,
+    json_path: Path | None,
+    svg_path: Path | None,
+) -> None:
+    """NMSE of the network beside the others on the air's channels; a table, a result file and a figure if asked."""
+    require_writable(json_path)
+    require_writable(svg_path)
+    estimators = {n: ESTIMATORS[n] for n in ("ls", "lmmse", "lmmse-estimated")} | {"dnn": find_estimator(name)}
+    spread_s = None if spread_ns is None else spread_ns * 1e-9
+    waveform = Waveform(profile=profile, **PROFILES[profile])  # type: ignore[arg-type]
+    scores = score_all(estimators, snr_db, frames, seed, waveform, spread_s, doppler_hz)
+    channels = {channel: summary(s, seed) for channel, s in scores.items()}
+    console = Console(markup=False)
+    for channel, found in channels.items():
+        console.print(table_of(channel, list(snr_db), found, frames))
+    conventions = CONVENTIONS | {"frames_per_point": str(frames), "seed": str(seed), "profile": profile}
+    if spread_ns is not None:
+        conventions["delay_spread"] = f"{spread_ns:g} ns"
+    if doppler_hz is not None:
+        conventions["doppler"] = f"{doppler_hz:g} Hz"
+    result = {
+        "name": "estimator-nmse",
+        "task": "channel estimation",
+        "command": provenance.command(),
+        "commit": provenance.git_commit(),
+        "machine": provenance.machine(),
+        "conventions": conventions,
+        "estimator_sha256": getattr(estimators["dnn"], "card").sha256,  # noqa: B009
+        "results": {"snr_db": list(snr_db), "channels": channels},
+    }
+    if json_path is not None:
+        write_aside(json_path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+        console.print(f"written: {json_path}")
+    if svg_path is not None:
+        write_aside(svg_path, nmse(msgspec.json.decode(msgspec.json.encode(result["results"]))).encode())
+        console.print(f"written: {svg_path}")
+
+
+def table_of(channel: str, snr_db: list[float], found: dict, frames: int) -> Table:
+    """NMSE of each estimator; the network over LMMSE with estimated statistics; its reported over its true error."""
+    table = Table(
+        title=f"{channel}: NMSE in dB, {frames} frames a point",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("SNR", justify="right", no_wrap=True)
+    for name in found["nmse_db"]:
+        table.add_column(name.replace("-", "\n"), justify="right", no_wrap=True, min_width=6)
+    table.add_column("dnn over estimated\n(95 %)", justify="right", no_wrap=True)
+    table.add_column("dnn:\nreport", justify="right", no_wrap=True)
+    over = found["dnn_over"]["lmmse-estimated"]
+    for i, snr in enumerate(snr_db):
+        low, high = over["ci95_db"][i]
+        table.add_row(
+            f"{snr:g}",
+            *(f"{values[i]:.2f}" for values in found["nmse_db"].values()),
+            f"{over['db'][i]:+.2f} ({low:+.2f}, {high:+.2f})",
+            f"{found['reported_over_measured_db']['dnn'][i]:+.2f}",
+        )
+    return table
+
+
+def train_estimator(
+    work: Path, out: Path | None, epochs: int | None, blocks: int | None, seed: int, threads: int
+) -> None:
+    """Train the network, go on where an interrupted training stopped, export ONNX and card, measure it."""
+    try:
+        import torch
+
+        from server.estimation.train.export import export, write_card
+        from server.estimation.train.loop import Recipe, train
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"training needs {error.name}: pip install 'semcom-testbed[train]' (in a checkout: make test installs it)"
+        ) from error
+    usual = Recipe(seed=seed)
+    recipe = Recipe(seed=seed, epochs=epochs or usual.epochs, blocks=blocks or usual.blocks)
+    torch.set_num_threads(threads)
+    ensure_folder(work)
+    console = Console(markup=False)
+    console.print(f"Checkpoints go to {work}; the same command goes on from the last one after Ctrl-C.")
+    with progress_bar(Console(markup=False, stderr=True)) as bar:
+        drawing = bar.add_task("drawing channels", total=recipe.blocks)
+        task = bar.add_task("training", total=None)
+
+        def on_step(step: int, steps: int, error_db: float) -> None:
+            bar.update(task, total=steps, completed=step, description=f"error {error_db:6.2f} dB over one pilot's")
+
+        def on_draw(block: int, blocks: int) -> None:
+            bar.update(drawing, completed=block)
+
+        net = train(Waveform(), recipe, work / "checkpoint.pt", on_draw, on_step)
+    folder = out or work
+    path = export(net, recipe, SHIPPED, provenance.command(), folder)
+    scores = score_all({"dnn": find_estimator(str(path))}, SNR_DB, CARD_FRAMES, EVAL_SEED, Waveform())
+    table = {channel: summary(s, EVAL_SEED)["nmse_db"]["dnn"] for channel, s in scores.items()}  # type: ignore[index]
+    card, _ = read_card(path)
+    command = f"semtb eval estimator --frames {CARD_FRAMES}"
+    write_card(msgspec.structs.replace(card, nmse=Nmse(command, CARD_FRAMES, list(SNR_DB), table)), folder)
+    console.print(f"written: {path}. To run with it: semtb run two-users --set server.estimator={path}")
+    if folder.resolve() == zoo_folder().resolve():
+        console.print("the shipped estimator was replaced: commit the ONNX file and the card together")

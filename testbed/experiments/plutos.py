@@ -1,0 +1,127 @@
+"""Plutos on the command line: which addresses are virtual, who serves them, and what answers on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from testbed.config import load_scenario
+from testbed.errors import ScenarioError
+from testbed.experiments.scenario_files import find_scenario
+from testbed.radio.sockets import probe
+
+IIOD_PORT = 30431
+LOOK_S = 0.05
+START_S = 30  # for the air to come up beside the nodes that want its Plutos
+# Where `semtb radio list` looks: the address that a Pluto comes with, its neighbour, and virtual ones.
+LOOKED_AT = ["192.168.2.1", "192.168.3.1", *(f"127.0.0.{i}" for i in range(2, 10))]
+OWN = ipaddress.ip_network("127.0.0.0/8")
+
+
+def loopback_pluto(uri: str) -> str:
+    """The address of a Pluto that can only be virtual: 127.0.0.2 and up; empty for any other radio."""
+    scheme, _, rest = uri.partition(":")
+    kind, _, host = rest.partition(",")[0].partition(":")
+    if (scheme, kind) != ("pluto", "ip"):
+        return ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    return host if address in OWN and host != "127.0.0.1" else ""
+
+
+def unserved(own: Mapping[str, str], virtual: Mapping[str, str]) -> list[str]:
+    """Addresses of virtual Plutos that nobody serves yet, so that the run's air will.
+
+    Raises
+    ------
+    ScenarioError
+        If that is so for some of the nodes' radios only: they would not share one air.
+    """
+    missing = [a for a in dict.fromkeys(virtual.values()) if probe(f"tcp://{a}:{IIOD_PORT}")]
+    others = [name for name in own if virtual.get(name) not in missing]
+    if missing and others:
+        raise ScenarioError(
+            f"nobody serves the virtual Pluto at {', '.join(missing)}, and {', '.join(others)} have other radios: give "
+            "every node a virtual Pluto that is not served yet, or serve all of them first (`semtb air --pluto ...`)"
+        )
+    return missing
+
+
+def with_wait(uri: str) -> str:
+    """The radio, told to wait for the air of its own run."""
+    return f"{uri},wait_s={START_S}"
+
+
+def radio_settings(scenario: str, radios: Sequence[str]) -> list[str]:
+    """``--radio NODE=URI`` as settings of a scenario.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario has no such node.
+    """
+    if not radios:
+        return []
+    known = load_scenario(find_scenario(scenario))
+    keys = {edge.name: f"edges.{edge.name}.radio" for edge in known.edges} | {known.server.name: "server.radio"}
+    settings = []
+    for radio in radios:
+        name, equals, uri = radio.partition("=")
+        if not equals or name not in keys:
+            raise ScenarioError(f"--radio {radio}: write NODE=URI; nodes with a radio here: {', '.join(keys)}")
+        settings.append(f"{keys[name]}={uri}")
+    return settings
+
+
+def present_until(
+    addresses: Sequence[str],
+    channels: int,
+    scenario: str | None,
+    settings: list[str],
+    seed: int | None,
+    should_stop: Callable[[], bool],
+    tell: Callable[[str], None],
+) -> None:
+    """Present virtual Plutos until told to stop; ``scenario`` names the medium between them."""
+    from testbed.air.iiod.air import present
+
+    if scenario is None and settings:
+        raise ScenarioError("semtb air: --set changes a scenario: name it by --scenario")
+    chosen = load_scenario(find_scenario(scenario), settings, seed) if scenario else None
+    if chosen:
+        servers = present(addresses, channels, chosen.waveform, chosen.air, chosen.seed)
+    else:
+        servers = present(addresses, channels, seed=1 if seed is None else seed)
+    try:
+        for address in addresses:
+            tell(f"virtual Pluto at ip:{address} ({channels}R{channels}T); here: --radio NODE=pluto:ip:{address}")
+        while not should_stop():
+            time.sleep(LOOK_S)
+    finally:
+        for server in servers:
+            server.close()
+
+
+def found() -> dict[str, str]:
+    """What answers: libiio's scan of USB and network, and the usual addresses; each with what it says of itself.
+
+    Raises
+    ------
+    MissingExtra
+        If libiio's Python binding is missing.
+    """
+    from testbed.radio.pluto_device import libraries
+
+    iio = libraries()[1]
+    answers = {}
+    with contextlib.suppress(OSError):  # one part that it cannot scan, as mDNS without Avahi, is an error of the whole
+        answers = {f"pluto:{uri}": what for uri, what in iio.scan_contexts().items()}
+    for address in LOOKED_AT:
+        if not probe(f"tcp://{address}:{IIOD_PORT}"):
+            with contextlib.suppress(OSError):
+                answers[f"pluto:ip:{address}"] = iio.Context(f"ip:{address}").description
+    return answers

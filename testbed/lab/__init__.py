@@ -1,1 +1,0 @@
-"""The roof: commands, runs, reports. The one place that sees all; nothing imports it."""

@@ -1,1 +1,0 @@
-"""What is typed: the options of each command and the lines that call what it does. No work is done here."""

@@ -1,0 +1,93 @@
+"""What each process of a federated run is told, and what it is not."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
+
+from testbed.config import EdgeConfig, ServerConfig
+from testbed.config_federation import LearnerConfig, TeacherConfig, load_node_or_federated
+from testbed.control.messages import AnyMessage
+from testbed.data.digits import split
+from testbed.errors import ScenarioError
+from testbed.experiments.federate.plan import Options, parse_epsilon, plan, write_parts
+from testbed.record.folder import RunFolder
+
+
+def laid_out(folder: Path, **options: object) -> RunFolder:
+    folder.mkdir()
+    run = RunFolder(folder)
+    write_parts(plan(Options(epsilon=math.inf, **options), run), split(1), run)
+    return run
+
+
+def test_the_public_labels_reach_no_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """All that nodes are given is the same, byte by byte, whatever the labels of public, validation and test pictures.
+
+    And the server's file of pictures holds pictures alone.
+    """
+    monkeypatch.setattr("testbed.experiments.federate.plan.free_base", lambda host, count: 20_000)
+    parts = split(1)
+    false = msgspec.structs.replace(
+        parts,
+        public_labels=9 - parts.public_labels,
+        validation=type(parts.validation)(parts.validation.pictures, 9 - parts.validation.labels),
+        test=type(parts.test)(parts.test.pictures, 9 - parts.test.labels),
+    )
+    given = []
+    for known in (parts, false):
+        folder = RunFolder(tmp_path)
+        write_parts(plan(Options(epsilon=math.inf), folder), known, folder)
+        given.append({p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()})
+    assert given[0] == given[1]
+    with np.load(tmp_path / "server" / "public.npz") as archive:
+        assert archive.files == ["pictures"]
+        assert np.array_equal(archive["pictures"], parts.public.pictures)
+
+
+def test_no_message_to_an_edge_has_a_field_for_labels():
+    """The only pictures that are ever sent go without labels; no message knows the word."""
+    fields = {f.name for kind in AnyMessage.__args__ for f in msgspec.structs.fields(kind)}
+    assert not {name for name in fields if "label" in name}
+
+
+def test_each_edge_gets_its_own_records_and_nobody_elses(tmp_path: Path):
+    run = laid_out(tmp_path / "run")
+    seen = []
+    for number in range(1, 11):
+        config = load_node_or_federated(run.path / "nodes" / f"edge-{number}.toml", EdgeConfig, LearnerConfig)
+        assert isinstance(config, LearnerConfig)
+        assert config.name in config.records
+        assert config.privacy.noise_seed is None
+        with np.load(config.records) as archive:
+            seen.append(archive["pictures"])
+    assert len(np.unique(np.concatenate(seen), axis=0)) == sum(map(len, seen)) == 800
+    server = load_node_or_federated(run.path / "nodes" / "server.toml", ServerConfig, TeacherConfig)
+    assert isinstance(server, TeacherConfig)
+
+
+def test_a_file_that_is_no_federated_nodes_is_read_as_before(tmp_path: Path):
+    (tmp_path / "edge.toml").write_text("seed = 1\n")
+    with pytest.raises(ScenarioError, match=r"edge\.toml"):
+        load_node_or_federated(tmp_path / "edge.toml", EdgeConfig, LearnerConfig)
+    (tmp_path / "edge.toml").write_text('role = "federation"\nnoise = 1\n')
+    with pytest.raises(ScenarioError, match="unknown key"):
+        load_node_or_federated(tmp_path / "edge.toml", EdgeConfig, LearnerConfig)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "four"])
+def test_an_epsilon_that_promises_nonsense_is_refused(text: str):
+    with pytest.raises(ScenarioError, match=r"--epsilon .*0\.01\.\.50, or inf"):
+        parse_epsilon(text)
+
+
+def test_options_out_of_range_are_refused_before_anything_starts(tmp_path: Path):
+    for wrong in ({"releases": 4}, {"releases": 0}, {"strategy": "records"}, {"rounds": 101}):
+        with pytest.raises(ScenarioError, match="allowed"):
+            plan(Options(epsilon=math.inf, **wrong), RunFolder(tmp_path))

@@ -16,7 +16,7 @@ from testbed.config_federation import STRATEGIES, LearnerConfig
 from testbed.control.bus import Member
 from testbed.control.messages import AnyMessage, Ask, Installed, Pair, PublicSet, Refusal, Upload
 from testbed.data.partition import Labelled, Unlabelled
-from testbed.errors import BudgetSpent, CodecError, ProtocolError, RunIncomplete, SemtbError
+from testbed.errors import BudgetSpent, CodecError, LedgerError, ProtocolError, RunIncomplete, SemtbError
 from testbed.privacy.ledger import Budget, Ledger
 from testbed.privacy.mechanisms import NoiseSource, SeededNoise, SystemNoise, gaussian
 from testbed.record.folder import RunFolder
@@ -142,12 +142,15 @@ class Learner:
         if ask.strategy not in STRATEGIES:
             return Refusal(node=name, round=ask.round, reason=f"no strategy {ask.strategy!r} is known here")
         multiplier = self.config.privacy.noise_multiplier
-        made = self._releases.make(ask.strategy, ask.round, self._public.pictures, self._first, self._pair)
-        try:
-            self.ledger.charge(f"{ask.strategy}, round {ask.round}", multiplier, made.sensitivity, made.value.size)
+        promised = self._releases.promised(ask.strategy, len(self._public))
+        try:  # before any work: what is refused costs the edge nothing, and what fails later counts as released
+            self.ledger.charge(f"{ask.strategy}, round {ask.round}", multiplier, promised.sensitivity, promised.values)
         except BudgetSpent as error:
             log.warning("%s", error)
             return Refusal(node=name, round=ask.round, reason=str(error))
+        made = self._releases.make(ask.strategy, ask.round, self._public.pictures, self._first, self._pair)
+        if (made.sensitivity, made.value.size) != (promised.sensitivity, promised.values):
+            raise LedgerError(f"{name}: {ask.strategy} is not what its ledger was charged for, so nothing is released")
         noisy = gaussian(made.value, made.sensitivity, multiplier, self._noise)
         rows, columns = noisy.shape
         return Upload(

@@ -38,6 +38,13 @@ class Bounded(msgspec.Struct, frozen=True):
     sensitivity: float  # L2
 
 
+class Promised(msgspec.Struct, frozen=True):
+    """What a ledger is charged for before a release is made; it depends on no record."""
+
+    sensitivity: float  # L2
+    values: int
+
+
 def receive_each(pair: Classifier, link: Link, records: Labelled, symbols: int, seed: int, number: int) -> np.ndarray:
     """[n, symbols] complex64: every record as it arrives over the link, the noise drawn from the record itself.
 
@@ -112,6 +119,14 @@ class Releases:
         self._config, self._records = config, records
         self.own = OwnClassifier(records, config.link, config.symbols, config.classes, config.seed, should_stop)
         self.own.write(Path(config.state))
+
+    def promised(self, strategy: str, samples: int) -> Promised:
+        """What one strategy will release of so many public samples; KeyError for one that is not known here."""
+        sensitivity = {
+            "evidence": RECORD_BOUND,
+            "mean-logits": bounded_table_sensitivity(samples, LOGIT_BOUND),
+        }[strategy]
+        return Promised(sensitivity, samples * self._config.classes)
 
     def make(self, strategy: str, number: int, public: np.ndarray, first: Classifier, pair: Classifier) -> Bounded:
         """The value of one strategy in one round; KeyError for a strategy that is not known here.

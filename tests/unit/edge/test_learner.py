@@ -17,7 +17,7 @@ from torch import nn
 
 from edge import trainer
 from edge.learner import Learner, in_our_words
-from edge.releases import evidence
+from edge.releases import Bounded, evidence
 from testbed.codec.card import digest_pair
 from testbed.codec.classifier import Classifier, read_installed
 from testbed.codec.links import Link
@@ -90,6 +90,33 @@ def test_a_server_that_asks_for_more_is_refused_by_the_edge(config: LearnerConfi
     assert "budget is 4" in again.reason
     assert learner.ledger.path.read_bytes() == before
     assert learner.ledger.spent() <= 4.0
+
+
+@pytest.mark.parametrize("strategy", ["evidence", "mean-logits"])
+def test_who_asks_after_the_budget_is_spent_makes_no_edge_work(config: LearnerConfig, strategy: str, monkeypatch):
+    """Nothing is computed for a release that the ledger refuses: no training, no pass over records."""
+    learner = ready(config)
+    assert isinstance(learner.answer(ask(1)), Upload)
+    assert isinstance(learner.answer(ask(2)), Upload)
+    monkeypatch.setattr("edge.releases.receive_each", lambda *_: pytest.fail("records were read"))
+    monkeypatch.setattr("edge.trainer.OwnClassifier.study", lambda *_: pytest.fail("the edge trained"))
+    monkeypatch.setattr("edge.trainer.OwnClassifier.logits", lambda *_: pytest.fail("the edge was evaluated"))
+    assert isinstance(learner.answer(ask(3, strategy=strategy)), Refusal)
+
+
+def test_what_fails_after_the_charge_counts_as_released(config: LearnerConfig, monkeypatch: pytest.MonkeyPatch):
+    """The ledger may count too much, never too little; a release of another sensitivity than charged does not leave."""
+    learner = ready(config)
+    monkeypatch.setattr("edge.releases.receive_each", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        learner.answer(ask(1))
+    assert len(learner.ledger.entries()) == 1
+    monkeypatch.undo()
+    made = Bounded(np.zeros((40, 10)), 2.0)
+    monkeypatch.setattr("edge.releases.Releases.make", lambda *_: made)
+    with pytest.raises(LedgerError, match="not what its ledger was charged for"):
+        learner.answer(ask(2))
+    assert len(learner.ledger.entries()) == 2
 
 
 def test_asked_again_for_the_same_round_an_edge_repeats_its_words(config: LearnerConfig):

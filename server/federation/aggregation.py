@@ -8,10 +8,12 @@ themselves and f [m, classes] their unknown labels (one-hot, less the prior), n 
 give :math:`E \approx n\,\Phi^T f`. Let :math:`\Phi = U S V^T`, and take the labels as smooth where the samples are
 alike: component u of f has variance :math:`q_u \propto s_u^2`. Its linear MMSE estimate is
 
-.. math:: \hat f_u = \frac{n s_u q_u}{n^2 s_u^2 q_u + \sigma^2 + n v}\,(V^T E)_u,
+.. math:: \hat f_u = \frac{n s_u q_u}{n^2 s_u^2 q_u + \sigma^2 + n s_u^2 v}\,(V^T E)_u,
 
-:math:`\sigma^2` the variance of the noise that edges added, :math:`n v` that of which records happened to be drawn.
-n is not known (the number of records is private, too) and is taken from the energy of E above the noise.
+:math:`\sigma^2` the variance of the noise that edges added, :math:`n s_u^2 v` that of which records happened to be
+drawn: if public sample i stands for :math:`c_i` records, Poisson of mean n, then
+:math:`(V^T E)_u = s_u \sum_i U_{iu} c_i f_i`, whose variance is :math:`s_u^2 \sum_i U_{iu}^2\, n f_i^2`, and f has the
+mean square v. n is not known (the number of records is private, too) and is taken from the energy of E above the noise.
 """
 
 from __future__ import annotations
@@ -113,20 +115,27 @@ def denoised(own: np.ndarray, evidence: np.ndarray, variance: float) -> np.ndarr
     label_variance = (1.0 - 1.0 / classes) / classes  # of a one-hot value, classes alike
     q = s**2 / np.sum(s**2) * samples * label_variance
     components = vt @ evidence
-    n = records_per_sample(components, variance, s, q)
-    gain = n * s * q / (n**2 * s**2 * q + variance + n * label_variance)
-    return u @ (gain[:, None] * components)
+    n = records_per_sample(components, variance, s, q, label_variance)
+    return u @ (gains(n, s, q, variance, label_variance)[:, None] * components)
 
 
-def records_per_sample(components: np.ndarray, variance: float, s: np.ndarray, q: np.ndarray) -> float:
-    r"""n from :math:`E|(V^T E)_{uc}|^2 = n^2 s_u^2 q_u + \sigma^2`, each component weighted by :math:`s_u^2`.
+def gains(n: float, s: np.ndarray, q: np.ndarray, variance: float, label_variance: float) -> np.ndarray:
+    r"""Of the linear MMSE estimate of each component, :math:`n s_u q_u / (n^2 s_u^2 q_u + \sigma^2 + n s_u^2 v)`."""
+    return n * s * q / (n**2 * s**2 * q + variance + n * s**2 * label_variance)
+
+
+def records_per_sample(
+    components: np.ndarray, variance: float, s: np.ndarray, q: np.ndarray, label_variance: float
+) -> float:
+    r"""n from :math:`E|(V^T E)_{uc}|^2 = n^2 s_u^2 q_u + n s_u^2 v + \sigma^2`, components weighted by :math:`s_u^2`.
 
     Never less than what one record for every 20 public samples would be: where there is nothing but noise, the
     estimate of labels is to vanish, not to be scaled up.
     """
     excess = (components**2).mean(axis=1) - variance
-    n_squared = float(np.sum(s**2 * excess) / np.sum(s**4 * q))
-    return float(np.sqrt(max(n_squared, 0.05**2)))
+    squared, linear = np.sum(s**4 * q), label_variance * np.sum(s**4)
+    root = np.sqrt(max(linear**2 + 4 * squared * np.sum(s**2 * excess), 0.0))
+    return max(float(root - linear) / float(2 * squared), 0.05)
 
 
 def softmax(values: np.ndarray) -> np.ndarray:

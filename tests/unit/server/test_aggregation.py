@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from server.federation.aggregation import AGGREGATIONS, Evidence, Released, denoised, records_per_sample
+from server.federation.aggregation import AGGREGATIONS, Evidence, Released, denoised, gains, records_per_sample
 from testbed.codec.evidence import Landmarks
 from testbed.errors import ShapeError
 
@@ -71,7 +71,55 @@ def test_the_number_of_records_is_found_in_the_energy_above_the_noise(world: Wor
     q = s**2 / np.sum(s**2) * PUBLIC * label_variance
     for std in (0.0, 2.0):
         total = np.sum([u.value for u in noisy(world.uploads, std, rng)], axis=0, dtype=np.float64)
-        assert records_per_sample(vt @ total, 3 * std**2, s, q) == pytest.approx(PRIVATE / PUBLIC, rel=0.34)
+        assert records_per_sample(vt @ total, 3 * std**2, s, q, label_variance) == pytest.approx(
+            PRIVATE / PUBLIC, rel=0.34
+        )
+
+
+class Draws:
+    """Evidence of records that are drawn like the public samples: each stands for a Poisson number of mean n."""
+
+    def __init__(self, n: float, count: int, rng: np.random.Generator) -> None:
+        self.own = rng.standard_normal((60, 60)) / np.arange(1, 61) ** 0.5
+        u, self.s, vt = np.linalg.svd(self.own)
+        self.v = (1 - 1 / CLASSES) / CLASSES
+        self.q = self.s**2 / np.sum(self.s**2) * 60 * self.v
+        # Labels as the model has them: component u of variance q_u. [draw, component], of one class.
+        self.f = np.sqrt(self.q) * rng.standard_normal((count, 60))
+        drawn = rng.poisson(n, (count, 60)) * (self.f @ u.T)
+        self.components = drawn @ self.own @ vt.T
+
+
+def test_which_records_happened_to_be_drawn_adds_the_variance_that_is_stated(rng: np.random.Generator):
+    """(V'E)_u less n s_u f_u has variance n s_u^2 v: 10 % on the average over components, each within a factor of two.
+
+    s_u^2 spans more than a factor of a thousand, so a term without it would not pass.
+    """
+    n = 2.0
+    draws = Draws(n, 4000, rng)
+    error = draws.components - n * draws.s * draws.f
+    stated = n * draws.s**2 * draws.v
+    ratio = np.mean(error**2, axis=0) / stated
+    assert np.all((ratio > 0.5) & (ratio < 2.0))
+    assert np.mean(ratio) == pytest.approx(1.0, abs=0.1)
+    assert draws.s[0] ** 2 > 1000 * draws.s[-1] ** 2
+
+
+def test_no_other_weight_of_the_components_estimates_labels_better(rng: np.random.Generator):
+    """The gains have the smallest mean square error: with the sampling term halved, doubled or without s^2 it grows."""
+    n, std = 1.0, 0.3
+    draws = Draws(n, 4000, rng)
+    heard = draws.components + std * rng.standard_normal(draws.components.shape)
+
+    s, q, v = draws.s, draws.q, draws.v
+
+    def error(gain: np.ndarray) -> float:
+        return float(np.mean((gain * heard - draws.f) ** 2))
+
+    others = [n * s * q / (n**2 * s**2 * q + std**2 + term) for term in (0.5 * n * s**2 * v, 2 * n * s**2 * v, n * v)]
+    assert error(gains(n, s, q, std**2, v)) < min(map(error, others))
+    found = records_per_sample(heard.T, std**2, draws.s, draws.q, draws.v)
+    assert found == pytest.approx(n, rel=0.03)
 
 
 def test_releases_of_later_rounds_average_the_noise_of_an_edge(world: World, rng: np.random.Generator):

@@ -20,9 +20,10 @@ from pathlib import Path
 import msgspec
 
 from testbed.errors import BudgetSpent, LedgerError
-from testbed.files import ASIDE
+from testbed.files import replace
 from testbed.privacy.accounting import NEIGHBOURING, epsilon_spent
 
+LOCK_FILE = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # nothing is ever written into it
 FIRST = "0" * 64  # what the first entry names as the hash of the one before it
 SLACK = 1e-9  # relative, for the rounding of an epsilon that was calibrated to equal the budget
 
@@ -113,8 +114,8 @@ class Ledger:
             )
             lines.append(msgspec.json.encode(entry))
             last = Last(count=len(lines), line=lines[-1].decode())
-            replace_synced(last_file(self.path), msgspec.json.encode(last))
-            replace_synced(self.path, b"".join(line + b"\n" for line in lines))
+            replace(last_file(self.path), msgspec.json.encode(last), durable=True)
+            replace(self.path, b"".join(line + b"\n" for line in lines), durable=True)
             return entry
 
     @contextmanager
@@ -122,9 +123,12 @@ class Ledger:
         """One writer at a time, also of several processes."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.with_name(self.path.name + ".lock").open("ab") as lock:
+            lock = os.open(self.path.with_name(self.path.name + ".lock"), LOCK_FILE, 0o600)
+            try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
+            finally:
+                os.close(lock)
         except OSError as error:
             raise LedgerError(f"{self.path}: cannot be written, so nothing is released: {error.strerror}") from error
 
@@ -139,25 +143,6 @@ class Last(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def last_file(path: Path) -> Path:
     """Where a ledger's number of lines and last line are kept."""
     return path.with_name(path.name + ".last")
-
-
-def replace_synced(path: Path, content: bytes) -> None:
-    """On the disk, not only in its cache, when this returns; whole or not at all."""
-    aside = path.with_name(path.name + ASIDE)
-    try:
-        with aside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def line_hash(line: bytes) -> str:

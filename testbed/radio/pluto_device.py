@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import logging
-import tempfile
+import socket
 import time
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -37,6 +35,7 @@ ALLOWED = {
 LOOK_S = 0.1
 BUSY_TRIES_S = 2.0  # an OPEN may overtake the CLOSE before it: libiio, iiod/ops.c
 BUSY_PAUSE_S = 0.02
+ALONE_S = 30.0  # setting up takes a second or two; with several waiting, each waits for those before it
 
 log = logging.getLogger(__name__)
 
@@ -261,15 +260,36 @@ class PlutoDevice:
 
 
 class Alone:
-    """One process of this machine at a time sets up a Pluto: rate and FIR take several writes, and have one owner."""
+    """One process of this machine at a time sets up a Pluto: rate and FIR take several writes, and have one owner.
 
-    def __init__(self, address: str) -> None:
-        name = hashlib.sha256(address.encode()).hexdigest()[:16]
-        self._path = Path(tempfile.gettempdir()) / f"semtb-pluto-{name}.lock"
+    Held is a name of Linux's abstract sockets: no file, so nothing can be laid in its way; whoever runs as another
+    user is kept apart, too; and it is free again however its process ends.
+
+    Raises
+    ------
+    RadioError
+        If another process holds it for longer than setting up takes.
+    """
+
+    def __init__(self, address: str, wait_s: float = ALONE_S) -> None:
+        self._address, self._wait_s = address, wait_s
+        self._name = b"\0semtb-pluto-" + hashlib.sha256(address.encode()).hexdigest()[:16].encode()
 
     def __enter__(self) -> None:
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        end = time.monotonic() + self._wait_s
+        while True:
+            try:
+                self._held.bind(self._name)
+                return
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                    self._held.close()
+                    raise RadioError(
+                        f"{self._address}: another process has been setting it up for {self._wait_s:.0f} s "
+                        f"({error.strerror}); `grep semtb-pluto /proc/net/unix` shows that it is held: end that one"
+                    ) from error
+            time.sleep(BUSY_PAUSE_S)
 
     def __exit__(self, *exc: object) -> None:
-        self._file.close()
+        self._held.close()

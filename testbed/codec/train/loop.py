@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from testbed.codec.train.channels import add_noise, draw_no_eff
 from testbed.codec.train.models import Decoder, Encoder
+from testbed.files import write_aside
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,7 +170,7 @@ def train(
 
 def save_checkpoint(path, epoch, usual_norm, recipe, pair, average, optimizer, schedule) -> None:
     """Write aside, then rename: a stop in the middle leaves the previous checkpoint."""
-    aside = path.with_suffix(".tmp")
+    buffer = io.BytesIO()
     torch.save(
         {
             "epoch": epoch,
@@ -180,6 +181,6 @@ def save_checkpoint(path, epoch, usual_norm, recipe, pair, average, optimizer, s
             "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
         },
-        aside,
+        buffer,
     )
-    os.replace(aside, path)
+    write_aside(path, buffer.getvalue())

@@ -91,6 +91,16 @@ def test_dropping_the_last_line_gains_nothing(ledger: Ledger):
         charge(ledger, 1e6)
 
 
+def test_a_link_in_place_of_the_lock_is_not_followed(ledger: Ledger, tmp_path: Path):
+    """The name of the lock can be guessed, so it is not opened where it is a link; nothing is released then."""
+    target = tmp_path / "elsewhere"
+    ledger.path.parent.mkdir(parents=True)
+    ledger.path.with_name(ledger.path.name + ".lock").symlink_to(target)
+    with pytest.raises(LedgerError, match="nothing is released"):
+        charge(ledger)
+    assert not target.exists()
+
+
 @pytest.mark.parametrize("broken", ["replace", "fsync"])
 def test_a_failed_write_leaves_the_old_ledger_whole(ledger: Ledger, broken: str, monkeypatch: pytest.MonkeyPatch):
     """The disk fills up, or the process dies before the rename: nothing is charged, and the caller must not release."""

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -50,18 +51,16 @@ def test_name_that_leads_outside_is_refused(folder: RunFolder, name: str):
     assert sorted(folder.path.parent.rglob("*")) == before
 
 
-def test_failed_write_keeps_the_old_file_and_leaves_nothing_aside(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
-    """Also when the disk fills in the middle."""
+def test_failed_write_keeps_the_old_file_and_leaves_nothing_aside(folder: RunFolder):
+    """The system takes two bytes and no more."""
     folder.write_text("a/result.json", "old")
-
-    def full(self: Path, data: bytes) -> int:
-        with self.open("wb") as stream:
-            stream.write(data[:2])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(DataError, match=r"result\.json: cannot be written: No space left on device"):
-        folder.write_text("a/result.json", "new, and longer")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, hard))
+    try:
+        with pytest.raises(DataError, match=r"result\.json: cannot be written: File too large"):
+            folder.write_text("a/result.json", "new, and longer")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert folder.read_text("a/result.json") == "old"
     assert sorted(p.name for p in (folder.path / "a").iterdir()) == ["result.json"]
 

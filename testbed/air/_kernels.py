@@ -17,6 +17,7 @@ def superimpose(
     x_re: np.ndarray,
     x_im: np.ndarray,
     starts: np.ndarray,
+    begins: np.ndarray,
     h_re: np.ndarray,
     h_im: np.ndarray,
     first_sample: int,
@@ -27,7 +28,8 @@ def superimpose(
     r"""Add every user, through its filter, to every antenna.
 
     .. math::
-        y_a(n) \mathrel{+}= \sum_u \sum_k \{(1 - \alpha) h_{g,a,u,k} + \alpha h_{g+1,a,u,k}\} \, x_u(s_u + n + k)
+        y_a(n) \mathrel{+}= \sum_u \sum_{k = b_{au}}^{K - 1}
+            \{(1 - \alpha) h_{g,a,u,k} + \alpha h_{g+1,a,u,k}\} \, x_u(s_u + n + k)
 
     with :math:`g = \lfloor (n_0 + n) / T \rfloor - \lfloor n_0 / T \rfloor` and :math:`\alpha` the place between two
     grid points, from the absolute index :math:`n_0 + n`.
@@ -38,6 +40,8 @@ def superimpose(
         Each user's samples behind those that came before.
     starts : [U] int64
         :math:`s_u`: where the filter's window of output 0 begins.
+    begins : [A, U] int64
+        :math:`b_{au}`: coefficients before it are zero and left out.
     h_re, h_im : [grid, A, U, K] float32
         Coefficients in the order of the samples (time-reversed impulse response).
     first_sample : int
@@ -61,7 +65,7 @@ def superimpose(
             length = min(RUN, count - n, step - into)
             for a in range(antennas):
                 sums[:, :length] = 0.0
-                for k in range(taps):
+                for k in range(begins[a, u], taps):
                     c_re, c_im = h_re[g, a, u, k], h_im[g, a, u, k]
                     d_re, d_im = h_re[g + 1, a, u, k] - c_re, h_im[g + 1, a, u, k] - c_im
                     begin = starts[u] + n + k

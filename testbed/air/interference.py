@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
-from testbed.air.fading import power_delay_profile
+from testbed.air.links import link_of
 from testbed.air.truth import Truth
+from testbed.channels.registry import find_channel
 from testbed.config import Air
 from testbed.phy.waveform import Waveform
-from testbed.units import power_to_db
+from testbed.units import db_to_power, power_to_db
 
 WARN_CFO_DIFFERENCE_HZ = 200.0
 
@@ -39,25 +42,58 @@ def search_warnings(truth: Truth, max_cfo_hz: float) -> list[str]:
     ]
 
 
-def delay_warnings(truth: Truth, waveform: Waveform, air: Air) -> list[str]:
-    r"""A path that begins :math:`e` samples outside the FFT window's prefix keeps :math:`(1 - e/N)^2` of its power as
-    signal; the rest is interference between symbols and carriers. The middle between the first and the last path of at
-    least 1 % of a user's power is taken to lie in the middle of the prefix, as `testbed.phy.fine_sync` puts it. Exact
-    for a full band; empty carriers at its edges take up to 1.5 dB of the interference away."""
-    taps, powers = power_delay_profile(air.channel)
-    taps = taps * air.delay_spread_s * waveform.sample_rate_hz
-    spread = float(np.sqrt(powers @ taps**2 - (powers @ taps) ** 2))
+def delay_warnings(truth: Truth, waveform: Waveform, air: Air, antennas: int) -> list[str]:
+    r"""What paths outside the FFT window's prefix cost, if they cost anything.
+
+    A path that begins :math:`e` samples outside the prefix keeps :math:`(1 - e/N)^2` of its power as signal; the rest
+    is interference between symbols and carriers. The middle between the first and the last path of at least 1 % of a
+    user's power is taken to lie in the middle of the prefix, as `testbed.phy.fine_sync` puts it. Exact for a full band;
+    empty carriers at its edges take up to 1.5 dB of the interference away.
+
+    Parameters
+    ----------
+    truth : Truth
+    waveform : Waveform
+    air : Air
+    antennas : int
+        Of the receiver; where a user's links to them differ, their paths' powers are averaged.
+
+    Returns
+    -------
+    list of str
+        One line for each user whose delay and delay spread exceed half the prefix.
+    """
     half = waveform.cp_samples / 2
-    late = [i for i, d in enumerate(truth.user_delay_samples) if d + spread > half]
-    if not late:
+    paths = [_paths(air, user, antennas, waveform.sample_rate_hz) for user in truth.users]
+    spreads = [rms(taps, powers / powers.sum()) for taps, powers in paths]
+    late = [i for i, d in enumerate(truth.user_delay_samples) if d + spreads[i] > half]
+    arrivals = [d + taps for d, (taps, _) in zip(truth.user_delay_samples, paths, strict=True)]
+    strong = np.concatenate([at[p >= 0.01 * p.sum()] for at, (_, p) in zip(arrivals, paths, strict=True)])
+    middle = (strong.min() + strong.max()) / 2
+    lost = 0.0
+    for at, (_, powers) in zip(arrivals, paths, strict=True):
+        excess = np.maximum(np.abs(at - middle) - half, 0.0)
+        lost += float((powers * (1 - np.clip(1 - excess / waveform.fft_size, 0, 1) ** 2)).sum())
+    if lost == 0:
         return []
-    paths = np.array(truth.user_delay_samples)[:, None] + taps
-    strong = paths[:, powers >= 0.01]
-    excess = np.maximum(np.abs(paths - (strong.min() + strong.max()) / 2) - half, 0.0)
-    lost = (powers * (1 - np.clip(1 - excess / waveform.fft_size, 0, 1) ** 2)).sum(axis=1)
-    expected = f"{-power_to_db(lost.sum()):.1f} dB below a user's signal" if lost.sum() > 0 else "none"
     return [
-        f"user {truth.users[i]}: delay {truth.user_delay_samples[i]:.1f} + delay spread {spread:.1f} samples exceeds "
-        f"half the prefix ({half:g}): interference between symbols and carriers from all users together: {expected}"
+        f"user {truth.users[i]}: delay {truth.user_delay_samples[i]:.1f} + delay spread {spreads[i]:.1f} samples "
+        f"exceeds half the prefix ({half:g}): interference between symbols and carriers from all users together: "
+        f"{-power_to_db(lost):.1f} dB below a user's signal"
         for i in late
     ]
+
+
+def _paths(air: Air, user: int, antennas: int, sample_rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """Delays in samples and mean powers of a user's paths, over all antennas."""
+    taps, powers = [], []
+    for link, times in Counter(link_of(air, user, antenna) for antenna in range(antennas)).items():
+        delays, shares = find_channel(link.channel).profile()
+        taps.append(delays * link.delay_spread_s * sample_rate_hz)
+        powers.append(shares * db_to_power(link.gain_db) * (times / antennas))
+    return np.concatenate(taps), np.concatenate(powers)
+
+
+def rms(taps: np.ndarray, powers: np.ndarray) -> float:
+    """Spread of ``taps`` [n] under ``powers`` [n] that sum to 1."""
+    return float(np.sqrt(max(powers @ taps**2 - (powers @ taps) ** 2, 0.0)))

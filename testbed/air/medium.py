@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from testbed.air._kernels import rotate, rotate_and_add, superimpose
-from testbed.air.fading import GainGrid, TappedDelayLine
+from testbed.air.fading import GainGrid
 from testbed.air.impairments import NoiseSource, filter_length, interpolator, phasor
 from testbed.air.interference import cfo_warnings, delay_warnings
+from testbed.air.links import link_of
 from testbed.air.truth import draw_truth
+from testbed.channels.base import Place, TappedDelayLine
+from testbed.channels.registry import find_channel
 from testbed.config import Air
 from testbed.errors import ShapeError
 from testbed.phy.waveform import Waveform
+from testbed.units import db_to_amplitude
 
 INTERPOLATION_ERROR = 1e-3  # rms of linear interpolation between grid points, relative to a gain's rms: -60 dB
 MAX_GRID_STEP = 1024
@@ -24,21 +29,21 @@ class Medium:
     r"""Fading, delays, carrier offsets and noise between ``users`` and ``antennas``.
 
     .. math::
-        y_a(n) &= e^{j 2\pi f_c n / f_s} \sum_u \sum_l g_{aul}(n / f_s) \, v_u(n - L - d_u - \tau_l f_s) + w_a(n) \\
+        y_a(n) &= e^{j 2\pi f_c n / f_s} \sum_u \sum_l g_{aul}(n / f_s) \, v_u(n - L - d_u - \tau_{aul} f_s) + w_a(n) \\
         v_u(m) &= x_u(m) \, e^{j 2\pi f_u m / f_s}
 
     with the common offset :math:`f_c`, each user's own offset :math:`f_u` and delay :math:`d_u`, the taps
-    :math:`g_{aul}, \tau_l` of `testbed.air.fading.TappedDelayLine` (another realisation for each antenna and user) and
-    the constant latency :math:`L` = ``truth.latency_samples``. Noise :math:`w_a` is white with variance
-    :math:`\sigma^2 = A^2 / \mathrm{SNR}`: a transmitter whose resource elements have power :math:`A^2`
-    (`testbed.phy.ofdm.tx_amplitude`) is received at ``air.snr_db`` per occupied resource element and antenna, since
-    :math:`E|h|^2 = 1`.
+    :math:`g_{aul}, \tau_{aul}` of `testbed.channels.base.TappedDelayLine` (another realisation for each antenna and
+    user, and another model where ``air.links`` says so) and the constant latency :math:`L` =
+    ``truth.latency_samples``. Noise :math:`w_a` is white with variance :math:`\sigma^2 = A^2 / \mathrm{SNR}`: a
+    transmitter whose resource elements have power :math:`A^2` (`testbed.phy.ofdm.tx_amplitude`) is received at
+    ``air.snr_db`` per occupied resource element and antenna, since :math:`E|h|^2 = 1`; a link's ``gain_db`` comes on
+    top.
 
     Fractional delays are one windowed-sinc filter for each antenna and user, whose coefficients move linearly between
     grid points that lie at multiples of ``grid_step`` samples: relative rms error at most :math:`(2\pi f_d T)^2 / 8`,
     held below 1e-3 by the choice of the step. All depends on the seed and the absolute sample index alone: the result
-    is the same bit for bit however the stream is cut into blocks. With the channel ``AWGN`` the paths have unit gain
-    and the phases of a DFT matrix, so that up to ``antennas`` users are orthogonal.
+    is the same bit for bit however the stream is cut into blocks.
 
     Parameters
     ----------
@@ -61,21 +66,26 @@ class Medium:
         self.users = list(users)
         self.antennas = antennas
         self.truth = draw_truth(waveform, air, self.users, seed)
-        self._lines = [[_line(air, antennas, a, i, u, seed) for i, u in enumerate(users)] for a in range(antennas)]
-        self.grid_step = _grid_step(air, waveform.sample_rate_hz)
-        flat = [line for row in self._lines for line in row]
-        self._grid = GainGrid(flat, self.grid_step / waveform.sample_rate_hz)
+        self._lines = [
+            [_line(air, Place(a, i, antennas), u, seed) for i, u in enumerate(self.users)] for a in range(antennas)
+        ]
+        rate = waveform.sample_rate_hz
+        self.grid_step = _grid_step(max(line.max_doppler_hz for row in self._lines for line in row), rate)
         self._chunks: dict[int, np.ndarray] = {}
         self._noise = [NoiseSource(seed, (NOISE, a)) for a in range(antennas)]
 
         delays = np.array(self.truth.user_delay_samples)
         self._whole = np.floor(delays).astype(np.int64)
-        taps = flat[0].delays_s * waveform.sample_rate_hz
-        beyond = (delays - self._whole)[:, None] + taps  # [U, taps]
-        length = -(-filter_length(beyond.max()) // 8) * 8  # a multiple of 8 fills vector registers
-        self._kernels = interpolator(beyond, length)[..., ::-1]  # [U, taps, K] in the order of the samples
-        self._history = int(self._whole.max()) + length - 1
-        self._starts = self._history - self._whole - (length - 1)
+        beyond = [
+            [d + line.delays_s * rate for d, line in zip(delays - self._whole, row, strict=True)] for row in self._lines
+        ]
+        # Multiples of 8 fill vector registers; shorter filters begin with zeros, which the kernel leaves out.
+        lengths = np.array([[-(-filter_length(d.max()) // 8) * 8 for d in row] for row in beyond])
+        self._length = int(lengths.max())
+        self._begins = self._length - lengths  # [A, U]
+        self._groups = _groups(self._lines, beyond, self._length, self.grid_step / rate)
+        self._history = int(self._whole.max()) + self._length - 1
+        self._starts = self._history - self._whole - (self._length - 1)
         self._past = np.zeros((2, len(self.users), self._history), dtype=np.float32)  # real, imaginary
         self._next_sample = 0
 
@@ -117,7 +127,9 @@ class Medium:
         if count:
             last_sample = first_sample + count - 1
             h = self._coefficients(first_sample // self.grid_step, last_sample // self.grid_step + 1)
-            superimpose(moved[0], moved[1], self._starts, *h, first_sample, self.grid_step, sums[0], sums[1])
+            superimpose(
+                moved[0], moved[1], self._starts, self._begins, *h, first_sample, self.grid_step, sums[0], sums[1]
+            )
         y = np.empty((self.antennas, count), dtype=np.complex64)
         y.real, y.imag = sums
         common = phasor(self.truth.common_cfo_hz, rate, first_sample, count)
@@ -131,7 +143,7 @@ class Medium:
 
         .. math::
             H_{sfau} = e^{j 2\pi f_u n_s / f_s} \sum_l g_{aul}(n_s / f_s)
-                \, e^{-j 2\pi (f + f_u) (L + d_u + \tau_l f_s) / f_s}
+                \, e^{-j 2\pi (f + f_u) (L + d_u + \tau_{aul} f_s) / f_s}
 
         An FFT whose window begins at the sample index at which the transmitter's useful part began measures this (all
         delays, the latency too, are in the phase), apart from what changes within the window.
@@ -166,7 +178,9 @@ class Medium:
 
     def warnings(self) -> list[str]:
         """What in this air costs more than noise: one line each, with the interference to expect."""
-        return cfo_warnings(self.truth, self.waveform) + delay_warnings(self.truth, self.waveform, self.air)
+        return cfo_warnings(self.truth, self.waveform) + delay_warnings(
+            self.truth, self.waveform, self.air, self.antennas
+        )
 
     def _stack(self, transmitted: Mapping[int, np.ndarray] | np.ndarray) -> np.ndarray:
         """[U, n] complex64 of what came as a dict or an array."""
@@ -205,22 +219,52 @@ class Medium:
 
     def _filters(self, chunk: int) -> np.ndarray:
         """[64, A, U, K] complex64: every filter at the points of one chunk of the grid."""
-        gains = self._grid.chunk(chunk)  # [A * U, taps, points]
-        gains = gains.reshape(self.antennas, len(self.users), *gains.shape[1:])
-        return (gains.transpose(3, 0, 1, 2)[..., None, :] @ self._kernels)[..., 0, :].astype(np.complex64)
+        h = np.empty((GainGrid.CHUNK_POINTS, self.antennas * len(self.users), self._length), dtype=np.complex64)
+        for group in self._groups:
+            gains = group.grid.chunk(chunk)  # [links, taps, points]
+            h[:, group.links] = (gains.transpose(2, 0, 1)[..., None, :] @ group.kernels)[..., 0, :]
+        return h.reshape(GainGrid.CHUNK_POINTS, self.antennas, len(self.users), self._length)
 
 
-def _line(air: Air, antennas: int, antenna: int, index: int, user: int, seed: int) -> TappedDelayLine:
+class _Group(NamedTuple):
+    """Links whose lines have one shape, so that their gains are computed together."""
+
+    links: list[int]  # antenna * users + user
+    grid: GainGrid
+    kernels: np.ndarray  # [links, taps, K] float64, in the order of the samples
+
+
+def _groups(
+    lines: Sequence[Sequence[TappedDelayLine]], beyond: Sequence[Sequence[np.ndarray]], length: int, step_s: float
+) -> list[_Group]:
+    """All links, in groups; ``beyond`` holds each one's delays in samples."""
+    flat = [line for row in lines for line in row]
+    delays = [d for row in beyond for d in row]
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for number, line in enumerate(flat):
+        shapes.setdefault(line.phases.shape, []).append(number)
+    return [
+        _Group(
+            links,
+            GainGrid([flat[i] for i in links], step_s),
+            interpolator(np.stack([delays[i] for i in links]), length)[..., ::-1],
+        )
+        for links in shapes.values()
+    ]
+
+
+def _line(air: Air, place: Place, user: int, seed: int) -> TappedDelayLine:
     """The channel from one user to one antenna; its stream is keyed by both numbers."""
-    if air.channel == "AWGN":
-        return TappedDelayLine.steady(-2 * np.pi * antenna * index / antennas)
-    keyed = np.random.SeedSequence(seed, spawn_key=(FADING, antenna, user))
-    return TappedDelayLine(air.channel, air.delay_spread_s, air.doppler_hz, np.random.default_rng(keyed))
+    link = link_of(air, user, place.antenna)
+    keyed = np.random.SeedSequence(seed, spawn_key=(FADING, place.antenna, user))
+    model = find_channel(link.channel)
+    line = model.draw(link.delay_spread_s, link.doppler_hz, place, np.random.default_rng(keyed))
+    return line.scaled(float(db_to_amplitude(link.gain_db)))
 
 
-def _grid_step(air: Air, sample_rate_hz: float) -> int:
+def _grid_step(doppler_hz: float, sample_rate_hz: float) -> int:
     """Largest power of two, at most 1024, that keeps the interpolation error in bounds."""
-    if air.channel == "AWGN" or air.doppler_hz == 0:
+    if doppler_hz == 0:
         return MAX_GRID_STEP
-    longest = np.sqrt(8 * INTERPOLATION_ERROR) / (2 * np.pi * air.doppler_hz) * sample_rate_hz
+    longest = np.sqrt(8 * INTERPOLATION_ERROR) / (2 * np.pi * doppler_hz) * sample_rate_hz
     return int(2 ** np.clip(np.floor(np.log2(longest)), 0, np.log2(MAX_GRID_STEP)))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 from server.estimation import DnnEstimator, find_estimator
 from server.estimation.card import untrained
 from testbed.air.interference import search_warnings
+from testbed.air.links import link_of
 from testbed.air.medium import Medium
+from testbed.channels.registry import find_channel
 from testbed.config import Scenario
 from testbed.record.schema import User
 
@@ -22,12 +25,19 @@ def run_warnings(scenario: Scenario, medium: Medium | None, users: Sequence[User
 
 
 def estimator_warnings(scenario: Scenario) -> list[str]:
-    """A channel on which the network that estimates it was not trained."""
+    """Channels on which the network that estimates them was not trained."""
     estimator = find_estimator(scenario.server.estimator)
-    air = scenario.air
-    if not isinstance(estimator, DnnEstimator) or air.channel == "AWGN":
+    if not isinstance(estimator, DnnEstimator):
         return []
-    return untrained(estimator.card, air.delay_spread_s, air.doppler_hz)
+    places = product([edge.user for edge in scenario.edges], range(scenario.server.antennas))
+    links = [link_of(scenario.air, user, antenna) for user, antenna in places]
+    lines = [
+        line
+        for link in links
+        if find_channel(link.channel).fades
+        for line in untrained(estimator.card, link.delay_spread_s, link.doppler_hz)
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def silence_warnings(scenario: Scenario, users: Sequence[User]) -> list[str]:

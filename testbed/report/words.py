@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from testbed.air.links import in_words
 from testbed.record.schema import User, mean_psnr_db
 from testbed.report.loading import RunRecord
 
@@ -57,12 +58,8 @@ def setting(record: RunRecord) -> str:
     if s := record.scenario:
         emulated = not s.server.radio and not any(e.radio for e in s.edges)
         if emulated or (record.result is not None and record.result.metrics.air is not None):
-            channel = (
-                s.air.channel
-                if s.air.channel == "AWGN"
-                else f"{s.air.channel} fading, {s.air.doppler_hz:g}{NBSP}Hz Doppler"
-            )
-            parts += [f"{fixed(s.air.snr_db, 0 if s.air.snr_db % 1 == 0 else 1)}{NBSP}dB SNR", channel]
+            channels = [words.replace(" Hz", f"{NBSP}Hz").replace(" dB", f"{NBSP}dB") for words in in_words(s.air)]
+            parts += [f"{fixed(s.air.snr_db, 0 if s.air.snr_db % 1 == 0 else 1)}{NBSP}dB SNR", *channels]
         parts += [count(s.server.antennas, "receive antenna"), f"{s.server.estimator.upper()} channel estimates"]
         parts += [f"{s.server.detector.upper()} detector", f"codec {s.codec.name}"]
     if record.result:

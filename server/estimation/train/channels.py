@@ -7,12 +7,13 @@ import numpy as np
 
 from server.estimation.ls import user_cfo
 from server.estimation.profiles import grid_of, symbol_seconds
-from testbed.air.fading import TappedDelayLine
+from testbed.channels.base import Place, TappedDelayLine
+from testbed.channels.registry import find_channel
 from testbed.phy.pilots import pilot_comb
 from testbed.phy.waveform import Waveform
 from testbed.units import db_to_power, power_to_db
 
-PROFILES = ("TDL-A", "TDL-B", "TDL-C")
+CHANNELS = ("TDL-A", "TDL-B", "TDL-C")  # drawn alike
 ANTENNAS = (2, 1, 2, 4)  # of consecutive blocks: two is what a Pluto has
 LOSS_SYMBOLS = 8  # pilot symbols and
 LOSS_SUBCARRIERS = 24  # subcarriers at which the error is taken, from the first to the last
@@ -65,8 +66,10 @@ def draw_example(
     grid = grid_of(waveform)
     user = int(rng.integers(waveform.pilot_slots))
     channel, spread_s, doppler_hz = draw_line(ranges, rng)
-    paths = [TappedDelayLine(channel, spread_s, doppler_hz, rng) for _ in range(antennas)]
-    other = TappedDelayLine(*draw_line(ranges, rng)[:2], 0.0, rng)
+    places = [Place(antenna, user, antennas) for antenna in range(antennas)]
+    paths = [find_channel(channel).draw(spread_s, doppler_hz, place, rng) for place in places]
+    name, other_spread_s, _ = draw_line(ranges, rng)
+    other = find_channel(name).draw(other_spread_s, 0.0, places[0], rng)
     rate = waveform.sample_rate_hz
     own_delay, other_delay = rng.uniform(0, waveform.cp_samples / 2, 2)
     arrivals = np.concatenate([significant(paths[0], rate) + own_delay, significant(other, rate) + other_delay])
@@ -93,7 +96,7 @@ def draw_example(
 def draw_line(ranges: Ranges, rng: np.random.Generator) -> tuple[str, float, float]:
     """Name, delay spread and Doppler of a channel."""
     low, high = np.log(ranges.delay_spread_s)
-    name = PROFILES[int(rng.integers(len(PROFILES)))]
+    name = CHANNELS[int(rng.integers(len(CHANNELS)))]
     least, most = ranges.doppler_hz
     return name, float(np.exp(rng.uniform(low, high))), float(least + (most - least) * rng.uniform() ** 2)
 
@@ -111,5 +114,5 @@ def draw_snr_db(ranges: Ranges, rng: np.random.Generator) -> float:
 
 def significant(line: TappedDelayLine, sample_rate_hz: float) -> np.ndarray:
     """Delays, in samples, of the taps that the receiver's window is laid by."""
-    power_db = power_to_db(np.sum(line.amplitudes[:, None] ** 2, axis=1))
+    power_db = power_to_db(line.powers)
     return line.delays_s[power_db > power_db.max() - ARRIVALS_BELOW_PEAK_DB] * sample_rate_hz

@@ -53,7 +53,7 @@ def export(net: ProfileNet, recipe: Recipe, name: str, command: str, folder: Pat
         sha256=hashlib.sha256(model).hexdigest(),
         passes=recipe.passes,
         parameters=sum(p.numel() for p in net.parameters()),
-        data=f"{examples} users' pilots over TDL-A, -B and -C as testbed.air.fading draws them (recipe.ranges), "
+        data=f"{examples} users' pilots over TDL-A, -B and -C as testbed.channels draws them (recipe.ranges), "
         "waveform profile ota",
         recipe=msgspec.to_builtins(recipe),
         command=command,

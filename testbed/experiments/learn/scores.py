@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from server.estimation import Estimator
+from testbed.channels.registry import MODELS, find_channel
 from testbed.experiments.learn.trials import lmmse_true, trials
 from testbed.phy.waveform import Waveform
 from testbed.units import power_to_db
@@ -53,6 +54,7 @@ def score(
 ) -> Scores:
     """All estimators on the same frames, the bound beside them; what is not given is drawn, see `trials`."""
     shape = (frames, len(snr_db))
+    key = list(MODELS).index(find_channel(channel).name)
     names = [*estimators, TRUE]
     result = Scores(
         list(snr_db),
@@ -63,7 +65,7 @@ def score(
     )
     limit_hz = waveform.sample_rate_hz / (2 * waveform.pilot_spacing_symbols * waveform.symbol_samples)
     for frame in range(frames):
-        seeded = int(np.random.SeedSequence(seed, spawn_key=(CHANNELS.index(channel), frame)).generate_state(1)[0])
+        seeded = int(np.random.SeedSequence(seed, spawn_key=(key, frame)).generate_state(1)[0])
         for i, trial in enumerate(trials(waveform, channel, list(snr_db), seeded, 2, spread_s, doppler_hz)):
             result.power[frame, i] = np.mean(np.abs(trial.h) ** 2, dtype=np.float64)
             result.lost[frame, i] = np.abs(trial.offsets_hz).max() > limit_hz

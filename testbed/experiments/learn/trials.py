@@ -10,8 +10,8 @@ import numpy as np
 
 from server.estimation import ChannelEstimate
 from server.estimation.profiles import Axis, delay_axis, doppler_axis, grid_of, observe, wiener
-from testbed.air.fading import power_delay_profile
 from testbed.air.medium import Medium
+from testbed.channels.registry import find_channel
 from testbed.config import Air
 from testbed.phy import ofdm, sync
 from testbed.phy.frame import build_frame
@@ -79,6 +79,9 @@ def trials(
     low, high = np.log(DELAY_SPREADS_S)
     spread_s = float(np.exp(rng.uniform(low, high))) if spread_s is None else spread_s
     doppler_hz = float(rng.uniform(*DOPPLERS_HZ)) if doppler_hz is None else doppler_hz
+    model = find_channel(channel)
+    if not model.fades:
+        spread_s = doppler_hz = 0.0
     air = Air(snr_db=QUIET_DB, channel=channel, delay_spread_s=spread_s, doppler_hz=doppler_hz)
     users = list(range(waveform.pilot_slots))
     medium = Medium(waveform, air, users, antennas, seed)
@@ -90,7 +93,7 @@ def trials(
         samples, _ = build_frame(Header(user=user, **PICTURE), data.astype(np.complex64), waveform)
         sent[user, LEAD_SAMPLES : LEAD_SAMPLES + waveform.frame_samples] = samples
     clean = medium.mix(sent, begun)
-    delays, powers = power_delay_profile(channel)
+    delays, powers = model.profile()
     responses: dict[int, np.ndarray] = {}  # by the window's shift, which differs little from one SNR to the next
     for index, snr in enumerate(snr_db):
         draw = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(NOISE, index)))

@@ -37,7 +37,7 @@ class Node:
             AirPort(name="edge-1", user=0, tx=[endpoint()]),
             AirPort(name="server", user=None, rx=[endpoint(), endpoint()]),
         ]
-        air = Air(user_delay_samples=[12.0, 0.0], common_cfo_hz=10.0)
+        air = Air(user_delay_samples=[12.0, 0.0], delay_spread_s=2e-6, common_cfo_hz=10.0)
         self.config = AirConfig(seed=3, control=endpoint(), waveform=WAVEFORM, air=air, ports=ports)
         self.stop = threading.Event()
         self.error: Exception | None = None

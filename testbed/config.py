@@ -279,7 +279,7 @@ class EdgeConfig(Strict, frozen=True):
 
 
 def load_scenario(path: Path, settings: list[str] | None = None, seed: int | None = None) -> Scenario:
-    """Read a scenario TOML, apply ``key=value`` settings in order, fill in the waveform profile, check everything.
+    """Read a scenario TOML, apply ``key=value`` settings in order, check everything.
 
     Raises
     ------
@@ -302,7 +302,6 @@ def load_scenario(path: Path, settings: list[str] | None = None, seed: int | Non
             profile = waveform.get("profile", "ota")
             if not isinstance(profile, str) or profile not in PROFILES:
                 raise ScenarioError(f"waveform.profile = {profile!r}: allowed: {', '.join(PROFILES)}")
-            tree["waveform"] = PROFILES[profile] | waveform
         return convert(tree, Scenario)
     except ScenarioError as error:
         raise ScenarioError(f"{path.name}: {error}") from error

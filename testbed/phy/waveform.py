@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,19 +20,23 @@ PROFILES: dict[str, dict[str, float | int]] = {
     "wide": {"sample_rate_hz": 3.84e6, "fft_size": 256, "occupied_subcarriers": 144, "cp_samples": 32},
 }
 
+AS_PROFILE: Any = msgspec.UNSET  # a number left out: the profile's
+
 
 class Waveform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """An OFDM frame: a preamble, then ``body_symbols`` symbols of pilots, header and analogue data.
+
+    Rate, sizes and prefix are those of the profile unless given, from a scenario as from Python.
 
     Grids are ``[..., symbol, subcarrier]``; the subcarrier axis runs from the lowest to the highest occupied
     frequency, without DC.
     """
 
     profile: str = "ota"
-    sample_rate_hz: float = 1.92e6
-    fft_size: int = 128
-    occupied_subcarriers: int = 72  # even, half on each side of DC, which stays empty
-    cp_samples: int = 16
+    sample_rate_hz: float = AS_PROFILE
+    fft_size: int = AS_PROFILE
+    occupied_subcarriers: int = AS_PROFILE  # even, half on each side of DC, which stays empty
+    cp_samples: int = AS_PROFILE
     body_symbols: int = 99
     pilot_spacing_symbols: int = 7  # 525 us at 15 kHz spacing: user offsets up to +-950 Hz are unambiguous
     header_symbols: int = 6
@@ -44,7 +49,10 @@ class Waveform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
             if not ok:
                 raise ScenarioError(f"waveform.{key} = {getattr(self, key)}: {allowed}")
 
-        need(self.profile in PROFILES, "profile", f"known profiles are {', '.join(PROFILES)}")
+        need(self.profile in PROFILES, "profile", f"allowed: {', '.join(PROFILES)}")
+        for key, value in PROFILES[self.profile].items():
+            if getattr(self, key) is AS_PROFILE:
+                msgspec.structs.force_setattr(self, key, value)
         need(1e5 <= self.sample_rate_hz <= 1e8, "sample_rate_hz", "must lie between 1e5 and 1e8")
         need(16 <= self.fft_size <= 2048 and self.fft_size % 2 == 0, "fft_size", "must be even and 16..2048")
         need(

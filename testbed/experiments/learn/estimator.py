@@ -17,7 +17,7 @@ from testbed.errors import MissingExtra
 from testbed.experiments.learn.codec import progress_bar
 from testbed.experiments.learn.scores import CHANNELS, Scores, score, summary
 from testbed.files import ensure_folder, require_writable, write_aside
-from testbed.phy.waveform import PROFILES, Waveform
+from testbed.phy.waveform import Waveform
 from testbed.record import provenance
 from testbed.report.estimators import nmse
 
@@ -73,7 +73,7 @@ def eval_estimator(
     require_writable(svg_path)
     estimators = {n: ESTIMATORS[n] for n in ("ls", "lmmse", "lmmse-estimated")} | {"dnn": find_estimator(name)}
     spread_s = None if spread_ns is None else spread_ns * 1e-9
-    waveform = Waveform(profile=profile, **PROFILES[profile])  # type: ignore[arg-type]
+    waveform = Waveform(profile=profile)
     scores = score_all(estimators, snr_db, frames, seed, waveform, spread_s, doppler_hz)
     channels = {channel: summary(s, seed) for channel, s in scores.items()}
     console = Console(markup=False)

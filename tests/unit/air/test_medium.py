@@ -40,7 +40,7 @@ def test_sounding_measures_the_response(channel, profile, user, doppler_hz, limi
     Mean squared error relative to E|h|^2 = 1: a still channel -65 dB (noise is at -80, ripples of the interpolator
     beyond the prefix at -69), 5 Hz Doppler -60 dB (inter-carrier interference (2 pi f_d T)^2 / 24 is -67 dB on
     average)."""
-    waveform = Waveform(profile=profile, **PROFILES[profile])
+    waveform = Waveform(profile=profile)
     air = medium(waveform=waveform, channel=channel, snr_db=QUIET, doppler_hz=doppler_hz)
     grid = np.exp(1j * rng.uniform(-np.pi, np.pi, (40, waveform.occupied_subcarriers))).astype(np.complex64)
     first = 100_000

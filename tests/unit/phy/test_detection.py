@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 import pytest
 from scipy.stats import beta, binom
@@ -11,10 +10,10 @@ from testbed.errors import ShapeError
 from testbed.phy import ofdm, sync
 from testbed.phy.modulation import qpsk
 from testbed.phy.preamble import preamble
-from testbed.phy.waveform import PROFILES, Waveform
+from testbed.phy.waveform import Waveform
 
 OTA = Waveform()
-WIDE = msgspec.convert({"profile": "wide"} | PROFILES["wide"], Waveform)
+WIDE = Waveform(profile="wide")
 MAX_CFO_HZ = 26e3
 LENGTH = 2 * OTA.fft_size
 

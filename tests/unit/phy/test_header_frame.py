@@ -27,10 +27,10 @@ from testbed.phy.modulation import qpsk
 from testbed.phy.pilots import pilot_boost, pilot_comb, pilot_values
 from testbed.phy.preamble import preamble
 from testbed.phy.sequences import gold_bits
-from testbed.phy.waveform import HEADER_CODE_BITS, PROFILES, Waveform
+from testbed.phy.waveform import HEADER_CODE_BITS, Waveform
 
 OTA = Waveform()
-WIDE = msgspec.convert({"profile": "wide"} | PROFILES["wide"], Waveform)
+WIDE = Waveform(profile="wide")
 VALUES = {"user": 1, "frame": 500, "picture": 3, "part": 2, "parts": 9, "codec": 1, "codec_hash": 0xDEADBEEF}
 HEADER = Header(**VALUES, height=427, width=640, scale=1.25)
 

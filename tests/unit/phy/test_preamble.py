@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -15,10 +14,10 @@ from testbed.phy.modulation import qpsk
 from testbed.phy.ofdm import modulate
 from testbed.phy.preamble import preamble, preamble_grid
 from testbed.phy.sequences import gold_bits
-from testbed.phy.waveform import PROFILES, Waveform
+from testbed.phy.waveform import Waveform
 
 OTA = Waveform()
-WIDE = msgspec.convert({"profile": "wide"} | PROFILES["wide"], Waveform)
+WIDE = Waveform(profile="wide")
 # Offsets at which a correlator may be led astray: twice the largest of +-26 kHz, in steps of a quarter resolution.
 OFFSETS_HZ = np.arange(-52_500, 52_501, 1875.0)
 

@@ -10,7 +10,7 @@ from server.estimation._kernels import pilot_turn
 from server.estimation.ls import user_cfo
 from testbed.errors import ScenarioError, ShapeError
 from testbed.phy.pilots import pilot_comb, pilot_values
-from testbed.phy.waveform import PROFILES, Waveform
+from testbed.phy.waveform import Waveform
 
 OTA = Waveform()
 
@@ -68,7 +68,7 @@ def test_user_offset_is_found(rng, make_paths, noise):
 @pytest.mark.parametrize("snr_db", [0, 10, 20, 30])
 def test_lmmse_reports_the_error_it_makes(profile, spread, doppler_hz, snr_db, rng, make_paths, noise):
     """Mean over 12 channels: reported within 1 dB of measured (standard error 0.25 dB), and 11 dB below the noise."""
-    waveform = Waveform(**PROFILES[profile], profile=profile)
+    waveform = Waveform(profile=profile)
     no = 10 ** (-snr_db / 10)
     measured = reported = 0.0
     for _ in range(12):

@@ -17,7 +17,7 @@ from edge.ahead import Ahead
 from edge.switching import Switching
 from edge.transmitter import Plan, Transmitter
 from testbed.background import Background
-from testbed.codec.onnx import open_codec
+from testbed.codec.registry import open_codec
 from testbed.codec.store import install_encoder
 from testbed.config import EdgeConfig
 from testbed.control.bus import Member
@@ -31,7 +31,6 @@ from testbed.record.folder import sent_name
 LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
 AHEAD_FRAMES = 64  # half a second at 1.92 MS/s
 LOCK_STEP = ("zmq", "memory")  # radios whose peer waits for samples
-WARM_UP_SIDE = 32  # pixels of the picture that loads the encoder's kernels before anything is timed
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,6 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
     with Member(config.control, name, "edge", should_stop) as member, kept_in(store) as folder:
         pictures = load_pictures(config.edge.images, config.share, config.max_pixels) * config.repeat
         codec = open_codec(config.codec, threads=1)
-        codec.encode(np.zeros((WARM_UP_SIDE, WARM_UP_SIDE, 3), np.uint8))
         transmitter = Transmitter(config.waveform, config.edge.user, codec)
         plan = transmitter.plan(pictures)
         switching = Switching(

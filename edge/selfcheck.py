@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from testbed.codec.onnx import open_codec
+from testbed.codec.registry import open_codec
 from testbed.config import EdgeConfig, load_node
 from testbed.data.pictures import load_pictures
 from testbed.errors import SemtbError

@@ -14,7 +14,7 @@ from server.recording import frame_arrays
 from server.switching import NewCodec
 from testbed.codec.base import Codec
 from testbed.codec.card import card_bytes, find_card, read_card
-from testbed.codec.onnx import open_codec
+from testbed.codec.registry import open_codec
 from testbed.codec.store import install_pair
 from testbed.config import ServerConfig
 from testbed.control.messages import Result
@@ -25,7 +25,6 @@ from testbed.radio.base import RadioEvent, RxBlock
 from testbed.record.folder import CODECS, METRICS_LOG, RunFolder, received_name
 
 SPECTRUM_SAMPLES = 1 << 16  # kept as they came, for the report's spectrum
-WARM_UP_SIDE = 32  # pixels
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def open_session(config: ServerConfig, folder: RunFolder) -> Session:
         If the codec, or one that the scenario plans to switch to, is unknown, incomplete or damaged.
     """
     codec = open_codec(config.codec, threads=1)
-    warm_up(config, codec)
+    warm_up(config)
     session = Session(config, folder, codec)
     for name in dict.fromkeys(switch.codec for switch in config.switches):
         card, encoder, decoder = read_card(find_card(name))
@@ -183,8 +182,8 @@ class Session:
         )
 
 
-def warm_up(config: ServerConfig, codec: Codec) -> None:
-    """Receive one frame and decode one small picture."""
+def warm_up(config: ServerConfig) -> None:
+    """Receive one frame; the codec has decoded small pictures when it was opened."""
     waveform, receiver = config.waveform, make_receiver(config)
     header = Header(user=0, frame=0, picture=0, part=0, parts=1, codec=0, codec_hash=0, height=1, width=1, scale=1.0)
     frame, _ = build_frame(header, np.ones(waveform.data_elements, np.complex64), waveform)
@@ -192,8 +191,6 @@ def warm_up(config: ServerConfig, codec: Codec) -> None:
     samples = np.concatenate([silence, frame, silence])
     receiver.push(np.tile(samples, (config.server.antennas, 1)))
     receiver.flush()
-    count = codec.symbol_count(WARM_UP_SIDE, WARM_UP_SIDE)
-    codec.decode(np.zeros(count, np.complex64), np.ones(count, np.float32), WARM_UP_SIDE, WARM_UP_SIDE)
 
 
 def frame_line(number: int, frame: ReceivedFrame) -> dict[str, object]:

@@ -12,6 +12,8 @@ import msgspec
 from testbed.codec.base import CodecIdentity
 from testbed.errors import CodecError
 
+LIMITS = {"stride": 1024, "complex_channels": 4096}  # what no codec exceeds; a card may come from anybody
+
 
 class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """PSNR against SNR on a named data set, in the conventions of the card."""
@@ -116,6 +118,9 @@ def parse_card(data: bytes, where: str) -> Card:
         raise CodecError(f"{where}: not a codec's card: {error}") from error
     if not re.fullmatch(r"[0-9a-f]{64}", card.sha256) or not 0 <= card.number <= 255:
         raise CodecError(f"{where}: not a codec's card: sha256 = {card.sha256[:16]}, number = {card.number}")
+    for key, limit in LIMITS.items():
+        if not 1 <= getattr(card, key) <= limit:
+            raise CodecError(f"{where}: {key} = {getattr(card, key)}: allowed: 1..{limit}")
     return card
 
 

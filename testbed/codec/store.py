@@ -11,14 +11,12 @@ import re
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from testbed.codec.card import Card, card_bytes, check_pair, parse_card
 from testbed.codec.onnx import OnnxCodec
-from testbed.errors import CodecError, DataError, SemtbError
+from testbed.codec.registry import open_pair
+from testbed.errors import CodecError, DataError
 from testbed.files import write_aside
-
-WARM_UP_SIDE = 32  # pixels of the picture that loads a codec's kernels before anybody waits for them
 
 
 def sha256(data: bytes) -> str:
@@ -27,36 +25,63 @@ def sha256(data: bytes) -> str:
 
 
 def install_encoder(folder: Path, card: bytes, encoder: bytes, encoder_sha256: str) -> OnnxCodec:
-    """Check an encoder, open it, encode one small picture, then keep it.
+    """Check an encoder, open it, then keep it.
+
+    Parameters
+    ----------
+    folder : Path
+    card : bytes
+        JSON.
+    encoder : bytes
+        ONNX.
+    encoder_sha256 : str
+        Hexadecimal, as it was announced.
+
+    Returns
+    -------
+    OnnxCodec
+        Without a decoder.
 
     Raises
     ------
     CodecError
-        If the hash is not that of the bytes, the card is none, or the encoder does not do what its card says.
+        If the hash is not that of the bytes, the card is none, the encoder does not keep the conventions of a codec, or
+        the folder cannot be written.
     """
     parsed = parse_card(card, "the new encoder's card")
     if sha256(encoder) != encoder_sha256:
         raise CodecError(
             f"{parsed.name}: the encoder that came has hash {sha256(encoder)[:8]}, announced was {encoder_sha256[:8]}"
         )
-    codec = OnnxCodec(parsed, encoder, None)
-    warm(codec)
+    codec = open_pair(parsed, encoder, None)
     keep(folder, parsed, encoder, None)
     return codec
 
 
 def install_pair(folder: Path, card: bytes, encoder: bytes, decoder: bytes) -> OnnxCodec:
-    """Check both halves, open them, encode and decode one small picture, then keep them.
+    """Check both halves, open them, then keep them.
+
+    Parameters
+    ----------
+    folder : Path
+    card : bytes
+        JSON.
+    encoder, decoder : bytes
+        ONNX.
+
+    Returns
+    -------
+    OnnxCodec
 
     Raises
     ------
     CodecError
-        If the card is none, the halves are not those it was written for, or they do not do what it says.
+        If the card is none, the halves are not those it was written for or do not keep the conventions of a codec, or
+        the folder cannot be written.
     """
     parsed = parse_card(card, "the new codec's card")
     check_pair(parsed, encoder, decoder, parsed.name)
-    codec = OnnxCodec(parsed, encoder, decoder)
-    warm(codec, decode=True)
+    codec = open_pair(parsed, encoder, decoder)
     keep(folder, parsed, encoder, decoder)
     return codec
 
@@ -75,19 +100,3 @@ def keep(folder: Path, card: Card, encoder: bytes, decoder: bytes | None) -> Pat
         return write_aside(folder / f"{stem}.json", card_bytes(ours))
     except DataError as error:
         raise CodecError(f"{card.name}: cannot be kept: {error}") from error
-
-
-def warm(codec: OnnxCodec, decode: bool = False) -> None:
-    """Run each half once, and see that it gives what the card says."""
-    side = WARM_UP_SIDE
-    try:
-        count = codec.symbol_count(side, side)
-        symbols = codec.encode(np.full((side, side, 3), 128, np.uint8))
-        if symbols.shape != (count,) or not np.isfinite(symbols).all():
-            raise CodecError(f"{codec.identity.label}: {side} x {side} pixels become {symbols.shape}, not ({count},)")
-        if decode:
-            codec.decode(symbols, np.full(count, 0.01, np.float32), side, side)
-    except SemtbError:
-        raise
-    except Exception as error:  # ONNX Runtime's own exceptions share no base
-        raise CodecError(f"{codec.identity.label}: does not do what its card says: {error}") from error

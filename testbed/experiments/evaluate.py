@@ -12,7 +12,7 @@ from server.decoder import PictureAssembler
 from server.pipeline import ReceivedFrame
 from server.recording import frame_from_arrays
 from testbed.codec.base import Codec
-from testbed.codec.onnx import open_codec
+from testbed.codec.registry import open_codec
 from testbed.config import Scenario, load_scenario, picture_share
 from testbed.data.pictures import Picture, load_pictures
 from testbed.errors import CodecError, SemtbError

@@ -11,7 +11,7 @@ from typing import Union
 
 import msgspec
 
-from testbed.codec.card import find_card, read_card
+from testbed.codec.registry import open_codec
 from testbed.config import (
     AirConfig,
     AirPort,
@@ -159,7 +159,7 @@ def taken(host: str, port: int) -> bool:
 
 
 def require_usable(scenario: Scenario, remote: Collection[str] = ()) -> None:
-    """Refuse, before anything is started, radios that are written wrongly and codecs that are not here or not whole.
+    """Refuse, before anything is started, radios that are written wrongly and codecs that do not work.
 
     ``remote`` names edges on other machines, which may have drivers that this one has not.
 
@@ -179,7 +179,7 @@ def require_usable(scenario: Scenario, remote: Collection[str] = ()) -> None:
             if name not in remote:
                 raise
     for codec in dict.fromkeys([scenario.codec.name, *(switch.codec for switch in scenario.switches)]):
-        read_card(find_card(codec))
+        open_codec(codec)
 
 
 def require_free(scenario: Scenario, nodes: list[Node]) -> None:

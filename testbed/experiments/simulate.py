@@ -15,7 +15,7 @@ from server.decoder import PictureAssembler
 from server.pipeline import Receiver
 from testbed.air.medium import Medium
 from testbed.codec.base import Codec
-from testbed.codec.onnx import open_codec
+from testbed.codec.registry import open_codec
 from testbed.config import Scenario, picture_share, switches_of
 from testbed.data.pictures import Picture, load_pictures
 from testbed.experiments.measure import Measured, Sent, encode_sent, measure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from testbed.codec.onnx import open_codec
+from testbed.codec.registry import open_codec
 from testbed.codec.train.loop import Pair, Recipe
 from tests.benchmarks.measure import medians
 

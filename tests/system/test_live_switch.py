@@ -17,7 +17,7 @@ from PIL import Image
 
 from server.decoder import PictureAssembler
 from server.recording import frame_from_arrays
-from testbed.codec.onnx import open_codec
+from testbed.codec.registry import open_codec
 from testbed.config import EdgeConfig, Scenario, ServerConfig, load_node
 from testbed.experiments.scenario_files import open_scenario
 from testbed.experiments.simulate import simulate

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from testbed.codec.card import Curve, read_card, zoo_folder
 from testbed.codec.evaluate import AwgnScore, awgn_score
-from testbed.codec.onnx import OnnxCodec, open_codec
+from testbed.codec.onnx import OnnxCodec
+from testbed.codec.registry import open_codec
 from testbed.data import cifar10
 from testbed.data.pictures import SUFFIXES, read_picture
 from testbed.errors import CodecError, DataError, MissingExtra

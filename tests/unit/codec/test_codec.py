@@ -9,7 +9,7 @@ import pytest
 
 from testbed.codec.card import find_card, read_card, zoo_folder
 from testbed.codec.evaluate import awgn_score
-from testbed.codec.onnx import open_codec
+from testbed.codec.registry import open_codec
 from testbed.data import cifar10
 from testbed.data.pictures import load_pictures
 from testbed.errors import CodecError, ShapeError

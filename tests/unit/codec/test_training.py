@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra: pip install 'semcom-testbed[train]'")
 
-from testbed.codec.onnx import open_codec  # noqa: E402
+from testbed.codec.registry import open_codec  # noqa: E402
 from testbed.codec.train.channels import add_noise, draw_no_eff  # noqa: E402
 from testbed.codec.train.export import export  # noqa: E402
 from testbed.codec.train.loop import Pair, Recipe, train  # noqa: E402

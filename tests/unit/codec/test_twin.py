@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from testbed.codec.onnx import open_codec
+from testbed.codec.registry import open_codec
 from testbed.config import load_scenario
 from testbed.experiments.scenario_files import find_scenario
 from testbed.experiments.simulate import simulate

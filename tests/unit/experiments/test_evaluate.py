@@ -11,7 +11,8 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 
 from server.received import ReceivedFrame
 from server.recording import frame_arrays
-from testbed.codec.onnx import OnnxCodec, open_codec
+from testbed.codec.onnx import OnnxCodec
+from testbed.codec.registry import open_codec
 from testbed.config import Air, CodecChoice, EdgePart, Scenario, dump, load_scenario
 from testbed.experiments.evaluate import evaluate, percentiles
 from testbed.phy.interleave import deinterleave, interleave

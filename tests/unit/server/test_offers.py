@@ -12,7 +12,7 @@ from server.offers import Offers
 from server.session import Session
 from server.switching import Handovers
 from testbed.codec.card import card_bytes, read_card
-from testbed.codec.onnx import open_codec
+from testbed.codec.registry import open_codec
 from testbed.config import ServerConfig, ServerPart
 from testbed.control.messages import AnyMessage, Install, Offer, Outcome, Prepared
 from testbed.phy.waveform import Waveform

@@ -73,9 +73,7 @@ def test_a_photograph_on_which_an_encoder_breaks_a_convention_is_not_sent(monkey
 
 
 @pytest.mark.needs_data
-@pytest.mark.parametrize(
-    "command", [["run", "two-users", "--set", "codec.name={}"], ["eval", "deepjscc", "--codec", "{}"]]
-)
+@pytest.mark.parametrize("command", ["run two-users --set codec.name={}", "eval deepjscc --codec {}"])
 def test_a_command_refuses_in_one_line_before_it_begins(command: str, tmp_path: Path):
     """Status 2, and no run folder."""
     path, begun = changed("power 4", tmp_path), tmp_path / "begun"

@@ -107,6 +107,30 @@ def test_iio_attr_writes_what_is_allowed_and_hears_of_what_is_not(tools, single:
     assert single.pluto.loopback == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-i", "-c", "ad9361-phy", "voltage0", "rf_port_select", "B_BALANCED"),
+        ("-o", "-c", "ad9361-phy", "voltage0", "rf_port_select", "B"),
+        ("-i", "-c", "ad9361-phy", "voltage0", "quadrature_tracking_en", "0"),
+        ("-i", "-c", "ad9361-phy", "voltage0", "rf_dc_offset_tracking_en", "0"),
+        ("-i", "-c", "ad9361-phy", "voltage0", "bb_dc_offset_tracking_en", "0"),
+        ("-d", "ad9361-phy", "ensm_mode", "alert"),
+        ("-d", "ad9361-phy", "calib_mode", "manual"),
+        ("-d", "ad9361-phy", "trx_rate_governor", "highest_osr"),
+        ("-D", "ad9361-phy", "bist_prbs", "1"),
+        ("-D", "ad9361-phy", "bist_tone", "2 500000 6 0"),
+    ],
+)
+def test_iio_attr_writes_what_the_driver_takes(tools, single: IiodServer, words: tuple[str, ...]):
+    """Accepted, and read back as written; of bist_tone the mode."""
+    uri = f"ip:{single.pluto.address}"
+    done = run("iio_attr", "-u", uri, *words, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "denied" not in done.stdout + done.stderr
+    assert attribute(uri, *words[:-1]).split()[-1] == words[-1].split()[0]
+
+
 def test_iio_readdev_gets_samples(tools, pluto: IiodServer):
     """Through digital loopback of the tone generator: a known tone, on all channels or on Q of the first alone."""
     uri, device = f"ip:{pluto.pluto.address}", pluto.pluto

@@ -3,64 +3,20 @@
 from __future__ import annotations
 
 import errno
-import re
 
-import msgspec
-
+from testbed.air.iiod.fir import Fir, parse_fir
 from testbed.air.iiod.protocol import Refused
 
 MIN_ADC_HZ = 25_000_000  # ad9361.h: MIN_ADC_CLK
+MAX_ADC_HZ = 640_000_000  # ad9361.h: MAX_ADC_CLK
 MAX_DAC_HZ = 320_000_000  # ad9361.h: MAX_DAC_CLK = MAX_ADC_CLK / 2
+MIN_PLL_HZ = 715_000_000  # ad9361.h: MIN_BBPLL_FREQ
 MAX_RATE_HZ = 61_440_000
 MAX_RATE_2R2T_HZ = 30_720_000
 DIVIDERS = (12, 8, 6, 4, 3, 2, 1)  # of the half-band stages together, ad9361.c: clk_dividers
 HALF_BANDS = {12: (3, 2, 2), 8: (2, 2, 2), 6: (3, 1, 2), 4: (2, 2, 1), 3: (3, 1, 1), 2: (2, 1, 1), 1: (1, 1, 1)}
-MAX_TAPS = 128
-MAX_TAPS_BY_1 = 64  # without interpolation
+GOVERNORS = ("nominal", "highest_osr")  # nominal passes over the divider of 12 where 8 gives the ADC its least rate
 TAPS_PER_CLOCK = 16
-
-
-class Fir(msgspec.Struct, frozen=True):
-    """A loaded filter: taps and the factor by which it changes the rate."""
-
-    tx_taps: int = 0
-    rx_taps: int = 0
-    interpolation: int = 1
-    decimation: int = 1
-
-    def __str__(self) -> str:
-        return f"FIR Rx: {self.rx_taps},{self.decimation} Tx: {self.tx_taps},{self.interpolation}"
-
-
-def parse_fir(text: str) -> Fir:
-    """A ``filter_fir_config``: lines ``TX n GAIN g INT i`` and ``RX n GAIN g DEC d``, then a pair of taps a line.
-
-    Raises
-    ------
-    Refused
-        EINVAL as the driver has it: rates of 1, 2 or 4; taps a multiple of 16, at most 128, and 64 with INT 1.
-    """
-    factors: dict[str, int] = {}
-    taps = 0
-    for line in text.replace("\0", "").splitlines():
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        head = re.fullmatch(r"(TX|RX) [0-3] GAIN -?\d{1,2} (?:INT|DEC) (\d)", " ".join(words))
-        if head:
-            factors[head[1]] = int(head[2])
-        elif words[0] in ("RTX", "RRX", "BWTX", "BWRX"):
-            continue
-        elif re.fullmatch(r"-?\d{1,6}\s*,\s*-?\d{1,6}", line.strip()):
-            if not all(-32768 <= int(tap) <= 32767 for tap in line.split(",")):
-                raise Refused(errno.EINVAL)
-            taps += 1
-        else:
-            raise Refused(errno.EINVAL)
-    rates_fit = set(factors) == {"TX", "RX"} and set(factors.values()) <= {1, 2, 4}
-    if not rates_fit or not taps or taps % 16 or taps > (MAX_TAPS_BY_1 if factors["TX"] == 1 else MAX_TAPS):
-        raise Refused(errno.EINVAL)
-    return Fir(taps, taps, factors["TX"], factors["RX"])
 
 
 class Clock:
@@ -70,60 +26,100 @@ class Clock:
         self.max_rate_hz = MAX_RATE_HZ if channels == 1 else MAX_RATE_2R2T_HZ
         self.rate_hz = min(30_720_000, self.max_rate_hz)
         self.fir: Fir | None = None
-        self.enabled = False
+        self.tx_enabled = self.rx_enabled = False
+        self.governor = GOVERNORS[0]
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the filter is in force in both directions."""
+        return self.tx_enabled and self.rx_enabled
 
     @property
     def min_rate_hz(self) -> int:
         """Lowest rate with the filter as it is: 2.083333 MS/s without, a quarter with INT and DEC of 4."""
-        by = min(self.fir.interpolation, self.fir.decimation) if self.fir and self.enabled else 1
-        return MIN_ADC_HZ // (12 * by)
+        return MIN_ADC_HZ // (12 * min(self._factors(self.tx_enabled, self.rx_enabled)))
 
     def set_rate(self, rate_hz: int) -> None:
         """EINVAL outside of the range, never clamped."""
-        if not self.min_rate_hz <= rate_hz <= self.max_rate_hz or not self._fits(self.enabled, rate_hz):
+        if not self.min_rate_hz <= rate_hz <= self.max_rate_hz:
+            raise Refused(errno.EINVAL)
+        if not self._fits(self.tx_enabled, self.rx_enabled, rate_hz):
             raise Refused(errno.EINVAL)
         self.rate_hz = rate_hz
 
     def load(self, text: str) -> None:
         """Another filter. While one is enabled the new one has to go with the rate, or the old one stays: EINVAL."""
-        before, self.fir = self.fir, parse_fir(text)
-        if self.enabled and not (self._fits(True, self.rate_hz) and self.rate_hz >= self.min_rate_hz):
+        before, self.fir = self.fir, parse_fir(text, self.fir)
+        enabled = self.tx_enabled or self.rx_enabled
+        if enabled and not (self._fits(self.tx_enabled, self.rx_enabled, self.rate_hz) and self._in_range()):
             self.fir = before
             raise Refused(errno.EINVAL)
 
-    def enable(self, on: bool) -> None:
-        """The filter on or off; EINVAL where the rate does not go with it."""
-        if on and (self.fir is None or not self._fits(True, self.rate_hz)):
+    def enable(self, tx: bool | None = None, rx: bool | None = None) -> Fir | None:
+        """The filter of either direction on or off; EINVAL where the rate does not go with it.
+
+        Returns
+        -------
+        Fir or None
+            The filter, if it was designed for a rate and bandwidths: that rate is in force now, the caller sees to
+            the bandwidths (ad9361.c, ad9361_validate_enable_fir).
+        """
+        tx = self.tx_enabled if tx is None else tx
+        rx = self.rx_enabled if rx is None else rx
+        if (tx, rx) == (self.tx_enabled, self.rx_enabled):
+            return None
+        designed = self.fir if tx and rx and self.fir is not None and self.fir.rate_hz else None
+        rate_hz = designed.rate_hz if designed else self.rate_hz
+        lowest = MIN_ADC_HZ // (12 * min(self._factors(tx, rx)))
+        if ((tx or rx) and self.fir is None) or not lowest <= rate_hz <= self.max_rate_hz:
             raise Refused(errno.EINVAL)
-        if not on and self.rate_hz < MIN_ADC_HZ // 12:
+        if not self._fits(tx, rx, rate_hz):
             raise Refused(errno.EINVAL)
-        self.enabled = on
+        self.tx_enabled, self.rx_enabled, self.rate_hz = tx, rx, rate_hz
+        return designed
 
-    def _fits(self, enabled: bool, rate_hz: int) -> bool:
-        """Whether each filter has clock cycles enough for its taps."""
-        if not enabled or self.fir is None:
-            return True
-        dac, adc = self._converter(True, rate_hz)
-        return self.fir.tx_taps <= TAPS_PER_CLOCK * (dac // rate_hz) and self.fir.rx_taps <= TAPS_PER_CLOCK * (
-            adc // rate_hz
-        )
+    def govern(self, text: str) -> None:
+        """``trx_rate_governor``."""
+        if text not in GOVERNORS:
+            raise Refused(errno.EINVAL)
+        self.governor = text
 
-    def _converter(self, enabled: bool, rate_hz: int) -> tuple[int, int]:
-        """DAC and ADC rates: the highest that the dividers give."""
-        by_tx, by_rx = (self.fir.interpolation, self.fir.decimation) if enabled and self.fir else (1, 1)
+    def _in_range(self) -> bool:
+        return self.min_rate_hz <= self.rate_hz <= self.max_rate_hz
 
-        def highest(rate: int) -> int:
-            return next((rate * d for d in DIVIDERS if rate * d <= MAX_DAC_HZ), rate)
+    def _factors(self, tx: bool, rx: bool) -> tuple[int, int]:
+        """Interpolation and decimation of the filter where it is enabled."""
+        fir = self.fir or Fir()
+        return fir.interpolation if tx else 1, fir.decimation if rx else 1
 
-        return highest(rate_hz * by_tx), highest(rate_hz * by_rx)
+    def _fits(self, tx: bool, rx: bool, rate_hz: int) -> bool:
+        """Whether an enabled filter has clock cycles enough for its taps: those of the DAC, half of the ADC's."""
+        fir = self.fir or Fir()
+        dac, adc = self._converters(tx, rx, rate_hz)
+        halved = adc if adc == rate_hz * self._factors(tx, rx)[1] else adc // 2
+        tx_fits = not tx or fir.tx_taps <= TAPS_PER_CLOCK * (dac // rate_hz)
+        return tx_fits and (not rx or fir.rx_taps <= TAPS_PER_CLOCK * (halved // rate_hz))
+
+    def _converters(self, tx: bool, rx: bool, rate_hz: int) -> tuple[int, int]:
+        """DAC and ADC rates: the first that the dividers give, from where the governor begins."""
+        by_tx, by_rx = self._factors(tx, rx)
+        begin = int(self.governor == GOVERNORS[0] and rate_hz * by_rx * DIVIDERS[1] >= MIN_ADC_HZ)
+
+        def first(rate: int, most: int) -> int:
+            return next((rate * d for d in DIVIDERS[begin:] if rate * d <= most), rate)
+
+        return first(rate_hz * by_tx, MAX_DAC_HZ), first(rate_hz * by_rx, MAX_ADC_HZ)
 
     def path_rates(self, transmit: bool) -> str:
         """The text of ``tx_path_rates`` or ``rx_path_rates``."""
-        converter = self._converter(self.enabled, self.rate_hz)[0 if transmit else 1]
-        by = (self.fir.interpolation if transmit else self.fir.decimation) if self.enabled and self.fir else 1
+        dac, adc = self._converters(self.tx_enabled, self.rx_enabled, self.rate_hz)
+        converter = dac if transmit else adc
+        by = self._factors(self.tx_enabled, self.rx_enabled)[0 if transmit else 1]
         first, second, third = HALF_BANDS[converter // (self.rate_hz * by)]
         stages = [converter, converter // first, converter // (first * second), converter // (first * second * third)]
-        pll = converter * (4 if converter <= MAX_DAC_HZ // 2 else 2)
+        pll = adc
+        while pll < MIN_PLL_HZ:
+            pll *= 2
         names = ("DAC", "T2", "T1", "TF", "TXSAMP") if transmit else ("ADC", "R2", "R1", "RF", "RXSAMP")
         values = [*stages, self.rate_hz]
         return " ".join([f"BBPLL:{pll}", *(f"{n}:{v}" for n, v in zip(names, values, strict=True))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from xml.sax.saxutils import quoteattr
 
 from testbed.air.iiod.protocol import Refused, Request
@@ -26,10 +26,15 @@ DTD = (
 
 @dataclass(frozen=True)
 class Attribute:
-    """How one attribute is read, and written if it can be."""
+    """How one attribute is read, and written if it can be.
+
+    ``shared`` says that all channels of one type and direction have it together, as in_voltage_rf_bandwidth beside
+    in_voltage0_hardwaregain; clients such as gr-iio find attributes by these file names.
+    """
 
     read: Callable[[], str]
     write: Callable[[str], None] | None = None
+    shared: bool = False
 
 
 Attributes = Mapping[str, Attribute]
@@ -71,6 +76,19 @@ class Device:
 def fixed(value: str) -> Attribute:
     """An attribute that only tells."""
     return Attribute(lambda: value)
+
+
+def shared(attributes: Attributes) -> dict[str, Attribute]:
+    """The same attributes, as those of all channels of one type and direction."""
+    return {name: replace(attribute, shared=True) for name, attribute in attributes.items()}
+
+
+def filename(channel: Channel, attribute: str) -> str:
+    """The name of a channel's attribute in sysfs: in_voltage0_rssi, out_altvoltage1_TX_LO_frequency, in_temp0_input."""
+    direction = "out" if channel.output else "in"
+    if channel.attributes[attribute].shared:
+        return f"{direction}_{channel.id.rstrip('0123456789')}_{attribute}"
+    return "_".join(word for word in (direction, channel.id, channel.name, attribute) if word)
 
 
 def find_device(devices: list[Device], key: str) -> Device:
@@ -115,15 +133,14 @@ def xml(devices: list[Device], facts: Mapping[str, str], description: str) -> st
         parts.append(f"<device id={quoteattr(device.id)} name={quoteattr(device.name)} >")
         index = 0
         for channel in device.channels:
-            name = f" name={quoteattr(channel.name)}" if channel.name else ""
-            parts.append(f'<channel id="{channel.id}"{name} type="{"output" if channel.output else "input"}" >')
+            label = f" name={quoteattr(channel.name)}" if channel.name else ""
+            parts.append(f'<channel id="{channel.id}"{label} type="{"output" if channel.output else "input"}" >')
             if channel.scan:
                 parts.append(f'<scan-element index="{index}" format={quoteattr(channel.scan)} />')
                 index += 1
-            direction = "out" if channel.output else "in"
-            stem = "_".join(word for word in (direction, channel.id, channel.name) if word)
             parts += [
-                f"<attribute name={quoteattr(a)} filename={quoteattr(f'{stem}_{a}')} />" for a in channel.attributes
+                f"<attribute name={quoteattr(name)} filename={quoteattr(filename(channel, name))} />"
+                for name in channel.attributes
             ]
             parts.append("</channel>")
         for kind, table in (("", device.attributes), ("buffer-", device.buffer), ("debug-", device.debug)):

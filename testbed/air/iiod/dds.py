@@ -6,7 +6,7 @@ import errno
 
 import numpy as np
 
-from testbed.air.iiod.context import Attribute, Attributes, Channel
+from testbed.air.iiod.context import Attribute, Attributes, Channel, shared
 from testbed.air.iiod.phy import decimal, integer, switch
 from testbed.air.iiod.protocol import Refused
 
@@ -78,5 +78,4 @@ class Dds:
             "scale": Attribute(lambda: f"{tone.scale:.6f}", write_scale),
             "phase": Attribute(lambda: str(tone.phase_mdeg), write_phase),
             "frequency": Attribute(lambda: str(round(tone.step * int(rate.read()) / PHASE_STEPS)), write_frequency),
-            "sampling_frequency": rate,
-        }
+        } | shared({"sampling_frequency": rate})

@@ -7,14 +7,14 @@ import logging
 import re
 from collections.abc import Callable
 
-from testbed.air.iiod import context
+from testbed.air.iiod import context, phy_tree
 from testbed.air.iiod.buffers import BLOCKS, RxBuffer, TxBuffer
-from testbed.air.iiod.context import Attribute, Channel, Device, fixed
+from testbed.air.iiod.context import Attribute, Channel, Device, fixed, shared
 from testbed.air.iiod.dds import Dds
 from testbed.air.iiod.phy import Phy, decimal, integer
 from testbed.air.iiod.protocol import Refused
 
-PHY, XADC = "ad9361-phy", "xadc"
+PHY, XADC, POWER = "ad9361-phy", "xadc", "adm1177"
 TX, RX = "cf-ad9361-dds-core-lpc", "cf-ad9361-lpc"
 MODELS = {1: "ad9363a", 2: "ad9361"}  # a stock Pluto has one channel each way; two need the AD9361's configuration
 STATUS_REGISTER = 0x80000088
@@ -48,9 +48,11 @@ class VirtualPluto:
         self.divided = {TX: False, RX: False}  # FPGA interpolation or decimation by 8
         self.status = {PHY: 0, TX: 0, RX: 0}
         self.loopback = 0
+        self.self_tests = {"bist_prbs": 0, "bist_tone": 0}
         self.timeout_s = 2.5  # half of a client's default of 5 s
         self.rx_overdue: Callable[[], bool] = lambda: False  # set by the ether
         self.tree = [self._phy(), self._xadc(), self._core(TX, "iio:device2"), self._core(RX, "iio:device3")]
+        self.tree.append(self._power())
 
     def xml(self) -> str:
         """The context as a client sees it."""
@@ -94,12 +96,12 @@ class VirtualPluto:
     def _core(self, name: str, key: str) -> Device:
         """A core with its sample channels; TX has the tone generators too."""
         rate, available = self._rate(name)
-        shared = {"sampling_frequency": rate, "sampling_frequency_available": available}
-        shared |= {"calibphase": fixed("0.000000"), "calibscale": fixed("1.000000")}
+        table = shared({"sampling_frequency": rate, "sampling_frequency_available": available})
+        table |= {"calibphase": fixed("0.000000"), "calibscale": fixed("1.000000")}
         if name == RX:
-            shared["calibbias"] = fixed("0")
+            table["calibbias"] = fixed("0")
         form = "le:S16/16>>0" if name == TX else "le:S12/16>>0"
-        channels = [Channel(f"voltage{i}", name == TX, shared, scan=form) for i in range(2 * self.channels)]
+        channels = [Channel(f"voltage{i}", name == TX, table, scan=form) for i in range(2 * self.channels)]
         if name == TX:
             channels += [self.dds.channel(i, rate) for i in range(4 * self.channels)]
         buffer = {"data_available": fixed("0"), "length_align_bytes": fixed("8"), "watermark": fixed("2048")}
@@ -137,20 +139,44 @@ class VirtualPluto:
 
         debug = {
             "loopback": Attribute(lambda: str(self.loopback), write_loopback),
-            "bist_prbs": fixed("0"),
-            "bist_tone": fixed("0"),
+            "bist_prbs": self._self_test("bist_prbs", 1),
+            "bist_tone": self._self_test("bist_tone", 4),
+            "bist_timing_analysis": fixed("0"),
             "adi,2rx-2tx-mode-enable": fixed(str(int(self.channels == 2))),
             "direct_reg_access": self._register(PHY),
         }
-        return Device("iio:device0", PHY, self.phy.tree(), self.phy.attributes(), debug)
+        return Device("iio:device0", PHY, phy_tree.channels(self.phy), phy_tree.attributes(self.phy), debug)
+
+    def _self_test(self, name: str, numbers: int) -> Attribute:
+        """A test signal's mode; ``bist_tone`` wants its frequency, level and mask too."""
+
+        def write(text: str) -> None:
+            words = text.split()
+            if len(words) != numbers or not all(NUMBER.fullmatch(word) for word in words):
+                raise Refused(errno.EINVAL)
+            self.self_tests[name] = int(words[0], 0) if "x" in words[0].lower() else int(words[0])
+            if self.self_tests[name]:
+                log.warning("%s: %s %s is accepted and injects no signal", self.address, name, text)
+
+        return Attribute(lambda: str(self.self_tests[name]), write)
 
     @staticmethod
     def _xadc() -> Device:
+        """The FPGA's own converter: 0.73 mV a step of supplies, at which a device at rest was read."""
         supplies = {"vccint": "1387", "vccaux": "2455", "vccbram": "1383", "vccpint": "1387", "vccpaux": "2453"}
+        supplies |= {"vccoddr": "1832", "vrefp": "1694", "vrefn": "-7"}
         channels = [
             Channel(f"voltage{i}", False, {"raw": fixed(raw), "scale": fixed("0.732421875")}, name)
             for i, (name, raw) in enumerate(supplies.items())
         ]
+        channels.append(Channel("voltage8", False, {"raw": fixed("3675"), "scale": fixed("0.244140625")}))
         heat = {"offset": fixed("-2219"), "raw": fixed("2700"), "scale": fixed("123.040771484")}
         channels.append(Channel("temp0", False, heat))
         return Device("iio:device1", XADC, channels, {"sampling_frequency": fixed("961538")})
+
+    @staticmethod
+    def _power() -> Device:
+        """Voltage and current of the USB supply: 5.0 V, 443 mA."""
+        voltage = {"raw": fixed("776"), "scale": fixed("6.433105468")}
+        current = {"raw": fixed("858"), "scale": fixed("0.516601562")}
+        return Device("iio:device4", POWER, [Channel("voltage0", False, voltage), Channel("current0", False, current)])

@@ -28,7 +28,7 @@ def transmitted(
     """
     rate_hz = receiver.rate_hz(RX)
     offset_hz = pluto.phy.true_lo_hz(pluto.phy.tx_lo) - receiver.phy.true_lo_hz(receiver.phy.rx_lo)
-    if codes is None or pluto.phy.tx_lo.off or pluto.rate_hz(TX) != rate_hz or abs(offset_hz) >= rate_hz / 2:
+    if codes is None or not pluto.phy.transmits or pluto.rate_hz(TX) != rate_hz or abs(offset_hz) >= rate_hz / 2:
         return np.zeros(count, dtype=np.complex64)
     kept = codes[:, 2 * channel : 2 * channel + 2] >> UNUSED_DAC_BITS << UNUSED_DAC_BITS
     gain = 10 ** ((float(pluto.phy.tx_gains_db[channel]) - UNITY_TX_GAIN_DB) / 20) / TX_FULL_SCALE
@@ -41,7 +41,7 @@ def transmitted(
 def received(pluto: VirtualPluto, y: np.ndarray) -> np.ndarray:
     """[n, columns] int16 ADC codes of [A, n] complex64, at each antenna's gain, rounded and held to 12 bits."""
     out = np.zeros((y.shape[1], 2 * pluto.channels), dtype=np.int16)
-    if pluto.phy.rx_lo.off:
+    if not pluto.phy.receives:
         return out
     for antenna, wave in enumerate(y[: pluto.channels]):
         power = float(np.mean(wave.real**2 + wave.imag**2)) + 1e-20

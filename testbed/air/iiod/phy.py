@@ -1,13 +1,14 @@
-"""The state of an AD936x: oscillators, gains, bandwidths and what may be written to them. It sees no samples."""
+"""The state of an AD936x: oscillators, gains, bandwidths, modes, and what may be written. Attributes: `phy_tree`."""
 
 from __future__ import annotations
 
 import errno
 import re
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
 
 from testbed.air.iiod.clock import Clock
-from testbed.air.iiod.context import Attribute, Attributes, Channel, fixed
+from testbed.air.iiod.context import Attribute, Attributes, fixed
 from testbed.air.iiod.protocol import Refused
 
 XO_HZ = 40_000_000  # of the crystal; `xo_correction` is what the driver takes it for
@@ -16,6 +17,15 @@ MODES = ("manual", "fast_attack", "slow_attack", "hybrid")
 RX_GAINS_DB = ((1.3e9, -1, 73), (4.0e9, -3, 71), (float("inf"), -10, 62))  # below this LO: lowest, highest
 MIN_TX_GAIN_DB = Decimal("-89.75")
 TX_STEP_DB = Decimal("0.25")
+RX_PORTS = (
+    *("A_BALANCED", "B_BALANCED", "C_BALANCED", "A_N", "A_P", "B_N", "B_P", "C_N", "C_P"),
+    *("TX_MONITOR1", "TX_MONITOR2", "TX_MONITOR1_2"),
+)
+TX_PORTS = ("A", "B")
+# The state machine after a write, as REG_STATE reads; with pinctrl the pins decide, and here nothing moves them.
+STATES = {"sleep": "sleep", "wait": "sleep", "alert": "alert", "fdd": "fdd", "pinctrl_fdd_indep": "fdd"}
+CALIBRATIONS = ("auto", "manual", "manual_tx_quad", "tx_quad", "rf_dc_offs", "rssi_gain_step")
+TRACKING = ("bb_dc_offset_tracking_en", "rf_dc_offset_tracking_en", "quadrature_tracking_en")
 MIN_BANDWIDTH_HZ = 200_000
 MAX_BANDWIDTH_HZ = {"rx": 56_000_000, "tx": 40_000_000}
 AD9363A_BANDWIDTH_HZ = 20_000_000
@@ -96,6 +106,22 @@ class Phy:
         self.rx_gains_db = [71] * channels
         self.tx_gains_db = [Decimal(-10)] * channels
         self.rssi_db = [115.0] * channels
+        self.rx_port, self.tx_port = RX_PORTS[0], TX_PORTS[0]  # one choice for both channels
+        self.state = "fdd"
+        self.asleep = False  # the driver refuses all but ensm_mode then
+        self.calibration = "auto"
+        self.tracking = dict.fromkeys(TRACKING, True)
+        self.measure: Callable[[], None] = lambda: None  # brings RSSI and AGC up to date; set by the ether
+
+    @property
+    def transmits(self) -> bool:
+        """Whether the DAC's samples leave: the oscillator on, the state machine in FDD, the port one with a plug."""
+        return self.state == "fdd" and not self.tx_lo.off and self.tx_port == TX_PORTS[0]
+
+    @property
+    def receives(self) -> bool:
+        """Whether what arrives reaches the ADC."""
+        return self.state == "fdd" and not self.rx_lo.off and self.rx_port == RX_PORTS[0]
 
     def rx_range_db(self) -> tuple[int, int]:
         """The receiver's gains at its present frequency."""
@@ -121,11 +147,13 @@ class Phy:
         self.rx_gains_db[channel] = gain_db
 
     def write_tx_gain(self, channel: int, text: str) -> None:
-        """Steps of 0.25 dB."""
+        """Steps of 0.25 dB; an attenuation between two of them becomes the lower, as the driver's integers have it."""
         gain_db = decimal(text)
         if not MIN_TX_GAIN_DB <= gain_db <= 0:
             raise Refused(errno.EINVAL)
-        self.tx_gains_db[channel] = (gain_db / TX_STEP_DB).to_integral_value() * TX_STEP_DB
+        self.tx_gains_db[channel] = (gain_db / TX_STEP_DB).to_integral_value(
+            ROUND_DOWN
+        ) * TX_STEP_DB + 0  # no minus before a zero
 
     def write_mode(self, channel: int, text: str) -> None:
         if text not in MODES:
@@ -143,85 +171,38 @@ class Phy:
             raise Refused(errno.EINVAL)
         self.xo_hz = value
 
-    def tree(self) -> list[Channel]:
-        """Its channels, in the order of the device's own XML: outputs of both LOs, then voltages."""
-        channels = [
-            Channel("altvoltage1", True, self.tx_lo.attributes(), "TX_LO"),
-            Channel("altvoltage0", True, self.rx_lo.attributes(), "RX_LO"),
-        ]
-        for i in range(self.channels):
-            channels.append(Channel(f"voltage{i}", False, self.rx_attributes(i)))
-            channels.append(Channel(f"voltage{i}", True, self.tx_attributes(i)))
-        aux = {"raw": fixed("306"), "scale": fixed("1.000000")}
-        channels += [
-            Channel("voltage2", False, {"raw": fixed("975"), "offset": fixed("57"), "scale": fixed("0.305250")}),
-            Channel("voltage2", True, aux),
-            Channel("voltage3", True, aux),
-            Channel("temp0", False, {"input": fixed("36842")}),
-            Channel("out", False, {"voltage_filter_fir_en": self.fir_switch()}),
-        ]
-        return channels
+    def enable_fir(self, text: str, tx: bool = False, rx: bool = False) -> None:
+        """The filter of one direction or of both; one that names a rate and bandwidths brings them along."""
+        on = switch(text)
+        designed = self.clock.enable(on if tx else None, on if rx else None)
+        if designed is not None:
+            for side, hertz in (("tx", designed.tx_bandwidth_hz), ("rx", designed.rx_bandwidth_hz)):
+                if hertz:
+                    self.write_bandwidth(side, str(hertz))
 
-    def fir_switch(self) -> Attribute:
-        """``voltage_filter_fir_en``, which both directions share."""
-        return Attribute(lambda: str(int(self.clock.enabled)), lambda text: self.clock.enable(switch(text)))
+    def write_port(self, side: str, text: str) -> None:
+        if text not in (RX_PORTS if side == "rx" else TX_PORTS):
+            raise Refused(errno.EINVAL)
+        if side == "rx":
+            self.rx_port = text
+        else:
+            self.tx_port = text
 
-    def shared(self, side: str) -> dict[str, Attribute]:
-        """Of every voltage channel of one direction."""
-        clock = self.clock
-        return {
-            "filter_fir_en": self.fir_switch(),
-            "rf_bandwidth": Attribute(
-                lambda: str(self.bandwidth_hz[side]), lambda text: self.write_bandwidth(side, text)
-            ),
-            "rf_bandwidth_available": fixed(f"[{MIN_BANDWIDTH_HZ} 1 {MAX_BANDWIDTH_HZ[side]}]"),
-            "sampling_frequency": Attribute(
-                lambda: str(clock.rate_hz), lambda text: clock.set_rate(int(decimal(text)))
-            ),
-            "sampling_frequency_available": Attribute(lambda: f"[{clock.min_rate_hz} 1 {clock.max_rate_hz}]"),
-        }
+    def read_tracking(self, name: str) -> str:
+        return str(int(self.tracking[name]))
 
-    def rx_attributes(self, i: int) -> Attributes:
-        """Of ``voltageI`` input."""
-        return self.shared("rx") | {
-            "gain_control_mode": Attribute(lambda: self.modes[i], lambda text: self.write_mode(i, text)),
-            "gain_control_mode_available": fixed(" ".join(MODES)),
-            "hardwaregain": Attribute(
-                lambda: f"{self.rx_gain_db(i)}.000000 dB", lambda text: self.write_rx_gain(i, text)
-            ),
-            "hardwaregain_available": Attribute(lambda: "[{} 1 {}]".format(*self.rx_range_db())),
-            "rssi": Attribute(lambda: f"{max(self.rssi_db[i], 0.0):.2f} dB"),
-            "rf_port_select": fixed("A_BALANCED"),
-            "rf_port_select_available": fixed("A_BALANCED"),
-            "bb_dc_offset_tracking_en": fixed("1"),
-            "rf_dc_offset_tracking_en": fixed("1"),
-            "quadrature_tracking_en": fixed("1"),
-        }
+    def write_tracking(self, name: str, text: str) -> None:
+        self.tracking[name] = switch(text)
 
-    def tx_attributes(self, i: int) -> Attributes:
-        """Of ``voltageI`` output."""
-        return self.shared("tx") | {
-            "hardwaregain": Attribute(
-                lambda: f"{self.tx_gains_db[i]:.6f} dB", lambda text: self.write_tx_gain(i, text)
-            ),
-            "hardwaregain_available": fixed("[-89.750000 0.250000 0.000000]"),
-            "rf_port_select": fixed("A"),
-            "rf_port_select_available": fixed("A"),
-            "rssi": fixed("0.00 dB"),
-        }
+    def write_state(self, text: str) -> None:
+        """``ensm_mode``. A word that the driver does not know changes nothing and succeeds, as there."""
+        self.asleep = text == "sleep"
+        self.state = STATES.get(text, self.state)
 
-    def attributes(self) -> Attributes:
-        """Of the device itself."""
-        return {
-            "filter_fir_config": Attribute(lambda: str(self.clock.fir or "FIR Rx: 0,0 Tx: 0,0"), self.clock.load),
-            "rx_path_rates": Attribute(lambda: self.clock.path_rates(False)),
-            "tx_path_rates": Attribute(lambda: self.clock.path_rates(True)),
-            "xo_correction": Attribute(lambda: str(self.xo_hz), self.write_xo),
-            "xo_correction_available": fixed(f"[{XO_HZ - XO_RANGE_HZ} 1 {XO_HZ + XO_RANGE_HZ}]"),
-            "ensm_mode": fixed("fdd"),
-            "ensm_mode_available": fixed("sleep wait alert fdd pinctrl pinctrl_fdd_indep"),
-            "calib_mode": fixed("auto"),
-            "calib_mode_available": fixed("auto manual manual_tx_quad tx_quad rf_dc_offs rssi_gain_step"),
-            "trx_rate_governor": fixed("nominal"),
-            "trx_rate_governor_available": fixed("nominal highest_osr"),
-        }
+    def write_calibration(self, text: str) -> None:
+        """``calib_mode``: a mode stays, a calibration runs and succeeds; unknown words as in `write_state`."""
+        word, _, argument = text.partition(" ")
+        if word in ("auto", "manual"):
+            self.calibration = word
+        elif word == "manual_tx_quad":
+            self.calibration = f"{word} {integer(argument)}" if argument else word

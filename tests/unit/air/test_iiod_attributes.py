@@ -15,6 +15,11 @@ PHY = "ad9361-phy"
 RX, TX = "cf-ad9361-lpc", "cf-ad9361-dds-core-lpc"
 RX_LO, TX_LO = ("altvoltage0", True), ("altvoltage1", True)
 IN, OUT = ("voltage0", False), ("voltage0", True)
+PATHS = """RTX 737280000 92160000 30720000 15360000 7680000 1920000
+RRX 737280000 92160000 30720000 15360000 7680000 1920000
+BWTX 1613786
+BWRX 1613792
+"""
 FIR_4 = "RX 3 GAIN -6 DEC 4\nTX 3 GAIN 0 INT 4\n" + "1,-1\n" * 128 + "\n"
 
 
@@ -104,7 +109,10 @@ def test_low_rates_need_the_filter(bench: Bench):
         FIR_4 + "1,1\n" * 16,  # 144 taps
         "RX 3 GAIN 0 DEC 4\nTX 3 GAIN 0 INT 4\n" + "1,1\n" * 17,
         "RX 3 GAIN 0 DEC 1\nTX 3 GAIN 0 INT 1\n" + "1,1\n" * 80,  # at most 64 without interpolation
-        "RX 3 GAIN 0 DEC 4\n" + "1,1\n" * 16,
+        "1,1\n" * 16,  # for neither direction
+        "RX 3 GAIN 0 DEC 4\n",  # no taps
+        "RX 3 GAIN 0 DEC 4\n" + "1,1,1\n" * 16,
+        FIR_4.replace("1,-1", f"{PATHS}1,-1", 1).replace("1920000\nRRX", "3840000\nRRX"),  # two rates
         "RX 3 GAIN 0 DEC 4\nTX 3 GAIN 0 INT 4\n" + "70000,1\n" * 16,
         "\0\0",
         "nonsense",
@@ -119,6 +127,56 @@ def test_a_filter_needs_clock_cycles_for_its_taps(bench: Bench):
     bench.write(IN, "sampling_frequency", "61440000")
     bench.write(None, "filter_fir_config", FIR_4.replace("DEC 4", "DEC 2").replace("INT 4", "INT 2"))
     assert bench.refuses(("out", False), "voltage_filter_fir_en", "1")
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("where", [("out", False), IN])
+def test_a_filter_that_names_its_rate_and_bandwidths_brings_them_along(bench: Bench, line_end: str, where):
+    """The form of the vendor's files, at a rate of 30.72 MS/s: 1.92 MS/s once it is enabled in both directions."""
+    head = "# made by a filter wizard\nTX 3 GAIN 0 INT 4\nRX 3 GAIN -12 DEC 4\n"
+    text = (head + PATHS + "-21,12\n" * 128).replace("\n", line_end)
+    assert bench.write(None, "filter_fir_config", text) == "FIR Rx: 128,4 Tx: 128,4"
+    assert bench.read(IN, "sampling_frequency") == "30720000"
+    if where == IN:
+        bench.pluto.phy.clock.tx_enabled = True  # as out_voltage_filter_fir_en leaves it at a rate that goes with it
+        bench.write(IN, "filter_fir_en", "1")
+    else:
+        bench.write(where, "voltage_filter_fir_en", "1")
+    assert bench.read(IN, "sampling_frequency") == bench.read(OUT, "sampling_frequency") == "1920000"
+    assert (bench.read(IN, "rf_bandwidth"), bench.read(OUT, "rf_bandwidth")) == ("1613792", "1613786")
+    assert bench.read(("out", False), "voltage_filter_fir_en") == "1"
+
+
+def test_a_filter_may_be_for_one_direction_and_have_one_column(bench: Bench):
+    """The other direction stays as it is; one number a line is the tap of both."""
+    assert bench.write(None, "filter_fir_config", "TX 3 GAIN 0 INT 2\n" + "5\n" * 64) == "FIR Rx: 0,1 Tx: 64,2"
+    assert bench.write(None, "filter_fir_config", "RX 3 GAIN -6 DEC 4\n" + "5,7\n" * 128) == "FIR Rx: 128,4 Tx: 64,2"
+    assert bench.write(OUT, "filter_fir_en", "1") == "1"
+    assert bench.read(IN, "filter_fir_en") == "0"
+    assert bench.read(("out", False), "voltage_filter_fir_en") == "0"
+    assert bench.write(IN, "filter_fir_en", "1") == "1"
+    assert bench.read(("out", False), "voltage_filter_fir_en") == "1"
+
+
+def test_path_rates_are_those_of_devices():
+    """Two devices as they were read: 2R2T at 30.72 MS/s with a filter of 2, 1R1T at 560 kS/s with one of 4."""
+    bench = Bench(2)
+    bench.write(None, "filter_fir_config", "RX 3 GAIN 0 DEC 2\nTX 3 GAIN 0 INT 2\n" + "1,1\n" * 128)
+    bench.write(("out", False), "voltage_filter_fir_en", "1")
+    rx = "BBPLL:983040000 ADC:491520000 R2:245760000 R1:122880000 RF:61440000 RXSAMP:30720000"
+    tx = "BBPLL:983040000 DAC:245760000 T2:122880000 T1:61440000 TF:61440000 TXSAMP:30720000"
+    assert (bench.read(None, "rx_path_rates"), bench.read(None, "tx_path_rates")) == (rx, tx)
+    bench = Bench()
+    bench.write(None, "filter_fir_config", FIR_4)
+    bench.write(("out", False), "voltage_filter_fir_en", "1")
+    bench.write(IN, "sampling_frequency", "560000")
+    rx = "BBPLL:860160000 ADC:26880000 R2:8960000 R1:4480000 RF:2240000 RXSAMP:560000"
+    assert bench.read(None, "rx_path_rates") == rx
+    bench.write(IN, "sampling_frequency", "1920000")
+    assert " ADC:61440000 " in bench.read(None, "rx_path_rates")
+    assert bench.write(None, "trx_rate_governor", "highest_osr") == "highest_osr"
+    assert " ADC:92160000 " in bench.read(None, "rx_path_rates")
+    assert bench.refuses(None, "trx_rate_governor", "fast")
 
 
 def test_receive_gain_follows_the_band_and_is_ignored_under_agc(bench: Bench):
@@ -136,7 +194,15 @@ def test_receive_gain_follows_the_band_and_is_ignored_under_agc(bench: Bench):
 
 
 def test_transmit_gain_has_quarter_steps_and_no_plus(bench: Bench):
-    for text, read in (("-10.1", "-10.000000 dB"), ("-89.75", "-89.750000 dB"), ("0.0", "0.000000 dB")):
+    for text, read in (
+        ("-10.1", "-10.000000 dB"),
+        ("-10.13", "-10.000000 dB"),
+        ("-10.2499", "-10.000000 dB"),
+        ("-10.25", "-10.250000 dB"),
+        ("-0.1", "0.000000 dB"),
+        ("-89.75", "-89.750000 dB"),
+        ("0.0", "0.000000 dB"),
+    ):
         assert bench.write(OUT, "hardwaregain", text) == read
     for wrong in ("0.25", "-90", "loud", "1e1", "nan"):
         assert bench.refuses(OUT, "hardwaregain", wrong)
@@ -172,13 +238,13 @@ def test_status_bits_are_cleared_by_writing_them(bench: Bench):
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_context_is_xml_with_samples_first(channels: int):
-    """Parsed by an XML parser of its own; scan elements are numbered in the order of the channels, as masks want it."""
+    """Parsed by Python's XML parser; scan elements are numbered in the order of the channels, as masks want it."""
     context = tree.fromstring(VirtualPluto("127.0.0.2", channels).xml())
     facts = {node.get("name"): node.get("value") for node in context.findall("context-attribute")}
     assert facts["ip,ip-addr"] == "127.0.0.2"
     assert facts["ad9361-phy,model"] == ("ad9363a", "ad9361")[channels - 1]
     devices = {node.get("name"): node for node in context.findall("device")}
-    assert set(devices) == {PHY, "xadc", RX, TX}
+    assert set(devices) == {PHY, "xadc", "adm1177", RX, TX}
     for name, form in ((RX, "le:S12/16>>0"), (TX, "le:S16/16>>0")):
         nodes = devices[name].findall("channel")[: 2 * channels]
         assert [(n.get("id"), n.find("scan-element").get("index")) for n in nodes] == [
@@ -188,3 +254,116 @@ def test_the_context_is_xml_with_samples_first(channels: int):
     tones = [n.get("name") for n in devices[TX].findall("channel") if n.get("id").startswith("altvoltage")]
     assert tones[:4] == ["TX1_I_F1", "TX1_I_F2", "TX1_Q_F1", "TX1_Q_F2"]
     assert len(tones) == 4 * channels
+
+
+SHARED_IN = (
+    *("bb_dc_offset_tracking_en", "rf_dc_offset_tracking_en", "quadrature_tracking_en", "filter_fir_en"),
+    *("rf_bandwidth", "rf_bandwidth_available", "sampling_frequency", "sampling_frequency_available"),
+    *("gain_control_mode_available", "rf_port_select_available"),
+)
+SHARED_OUT = (
+    *("filter_fir_en", "rf_bandwidth", "rf_bandwidth_available", "sampling_frequency", "sampling_frequency_available"),
+    "rf_port_select_available",
+)
+OWN_IN = ("gain_control_mode", "hardwaregain", "hardwaregain_available", "rssi", "rf_port_select")
+OWN_OUT = ("hardwaregain", "hardwaregain_available", "rssi", "rf_port_select")
+OWN_LO = ("frequency", "frequency_available", "powerdown", "external")
+
+
+def files_of(context: tree.Element, device: str) -> dict[tuple[str, str], set[str]]:
+    """The file names of each channel."""
+    node = next(node for node in context.findall("device") if node.get("name") == device)
+    return {
+        (channel.get("type"), channel.get("id")): {a.get("filename") for a in channel.findall("attribute")}
+        for channel in node.findall("channel")
+    }
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_attributes_have_the_driver_s_file_names(channels: int):
+    """As devices list them and gr-iio, gnss-sdr and SoapyPlutoSDR look for them: what channels share has no number."""
+    context = tree.fromstring(VirtualPluto("127.0.0.2", channels).xml())
+    phy = files_of(context, PHY)
+    shared_in, shared_out = {f"in_voltage_{n}" for n in SHARED_IN}, {f"out_voltage_{n}" for n in SHARED_OUT}
+    for i in range(channels):
+        assert phy["input", f"voltage{i}"] == shared_in | {f"in_voltage{i}_{n}" for n in OWN_IN}
+        assert phy["output", f"voltage{i}"] == shared_out | {f"out_voltage{i}_{n}" for n in OWN_OUT}
+    assert phy["input", "voltage2"] == shared_in | {f"in_voltage2_{n}" for n in ("raw", "offset", "scale")}
+    for i in (2, 3):
+        assert phy["output", f"voltage{i}"] == shared_out | {f"out_voltage{i}_{n}" for n in ("raw", "scale")}
+    assert phy["output", "altvoltage0"] == {f"out_altvoltage0_RX_LO_{n}" for n in OWN_LO}
+    assert phy["output", "altvoltage1"] == {f"out_altvoltage1_TX_LO_{n}" for n in OWN_LO}
+    assert phy["input", "temp0"] == {"in_temp0_input"}
+    assert phy["input", "out"] == {"in_out_voltage_filter_fir_en"}
+    rate = {"voltage_sampling_frequency", "voltage_sampling_frequency_available"}
+    for i in range(2 * channels):
+        own = {f"voltage{i}_calibphase", f"voltage{i}_calibscale"}
+        assert files_of(context, TX)["output", f"voltage{i}"] == {f"out_{n}" for n in rate | own}
+        assert files_of(context, RX)["input", f"voltage{i}"] == {
+            f"in_{n}" for n in rate | own | {f"voltage{i}_calibbias"}
+        }
+    tone = {"out_altvoltage_sampling_frequency"}
+    tone |= {f"out_altvoltage3_TX1_Q_F2_{n}" for n in ("frequency", "phase", "raw", "scale")}
+    assert files_of(context, TX)["output", "altvoltage3"] == tone
+    assert files_of(context, "xadc")["input", "voltage5"] == {"in_voltage5_vccoddr_raw", "in_voltage5_vccoddr_scale"}
+
+
+def test_sensors_that_clients_read_say_something(bench: Bench):
+    """Those that SoapyPlutoSDR lists: each a number, and what they make of it is a plausible one."""
+
+    def value(device: str, channel: str) -> float:
+        table = next(
+            c for d in bench.pluto.tree if d.name == device for c in d.channels if c.id == channel and not c.output
+        )
+        read = {
+            name: float(a.read()) for name, a in table.attributes.items() if name in ("raw", "offset", "scale", "input")
+        }
+        return read.get("input", (read.get("raw", 0.0) + read.get("offset", 0.0)) * read.get("scale", 0.0)) / 1000
+
+    assert 10 < value(PHY, "temp0") < 80  # degrees Celsius
+    assert 10 < value("xadc", "temp0") < 80
+    assert value("adm1177", "voltage0") == pytest.approx(5.0, abs=0.1)  # volts
+    assert 0.2 < value("adm1177", "current0") < 1.0  # amperes
+    assert value("xadc", "voltage1") == pytest.approx(1.8, abs=0.05)
+    assert 0 < value(PHY, "voltage2") < 1
+
+
+@pytest.mark.parametrize("name", ["bb_dc_offset_tracking_en", "rf_dc_offset_tracking_en", "quadrature_tracking_en"])
+def test_tracking_is_switched_for_all_channels_together(name: str):
+    bench = Bench(2)
+    assert bench.read(IN, name) == "1"
+    assert bench.write(IN, name, "0") == bench.read(("voltage1", False), name) == "0"
+    others = {"bb_dc_offset_tracking_en", "rf_dc_offset_tracking_en", "quadrature_tracking_en"} - {name}
+    assert {bench.read(IN, other) for other in others} == {"1"}
+    assert bench.refuses(IN, name, "maybe")
+
+
+def test_ports_modes_and_self_tests_are_accepted_as_the_driver_does(bench: Bench):
+    assert bench.write(IN, "rf_port_select", "B_BALANCED") == "B_BALANCED"
+    assert not bench.pluto.phy.receives  # nothing is plugged in there
+    assert bench.write(IN, "rf_port_select", "A_BALANCED") == "A_BALANCED"
+    assert bench.write(OUT, "rf_port_select", "B") == "B"
+    assert not bench.pluto.phy.transmits
+    assert bench.write(OUT, "rf_port_select", "A") == "A"
+    assert bench.refuses(IN, "rf_port_select", "A")
+    for text, read in (("manual", "manual"), ("rf_dc_offs", "manual"), ("tx_quad 2", "manual"), ("auto", "auto")):
+        assert bench.write(None, "calib_mode", text) == read
+    assert bench.write(None, "calib_mode", "manual_tx_quad 26") == "manual_tx_quad 26"
+    for text in ("1", "2", "0"):
+        assert bench.write("debug", "bist_prbs", text) == text
+        assert bench.write("debug", "bist_tone", f"{text} 500000 6 0") == text
+    assert bench.refuses("debug", "bist_tone", "1")
+    assert bench.refuses("debug", "bist_prbs", "1 2")
+
+
+def test_a_device_that_sleeps_takes_no_other_order(bench: Bench):
+    """And neither sends nor receives; in FDD it does again."""
+    for text, read in (("alert", "alert"), ("fdd", "fdd"), ("wait", "sleep"), ("pinctrl_fdd_indep", "fdd")):
+        assert bench.write(None, "ensm_mode", text) == read
+        assert bench.pluto.phy.transmits == bench.pluto.phy.receives == (read == "fdd")
+    assert bench.write(None, "ensm_mode", "sleep") == "sleep"
+    assert bench.refuses(RX_LO, "frequency", "2300000000")
+    assert bench.refuses(IN, "sampling_frequency", "3000000")
+    assert bench.refuses(None, "calib_mode", "manual")
+    bench.write(None, "ensm_mode", "fdd")
+    assert bench.write(RX_LO, "frequency", "2300000000") == "2300000000"

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from testbed.cli.options import number
+
 HELP = """Put one edge of a scenario onto a board, over SSH, and look after it there.
 
 `semtb deploy edge-1 --to pi@10.0.0.7` packs what that edge needs (no torch), installs it into an environment of its
@@ -45,7 +47,7 @@ Edge = Annotated[str, typer.Argument(metavar="EDGE", help="Its name in the scena
 To = Annotated[
     str, typer.Option("--to", metavar="USER@HOST[:PORT]", help="The board; a Host of ~/.ssh/config works, too.")
 ]
-Port = Annotated[Optional[int], typer.Option("--port", min=1, max=65535, help="Of the board's SSH server.")]  # noqa: UP045
+Port = Annotated[Optional[int], number(int, 1, 65_535, "--port", help="Of the board's SSH server.")]  # noqa: UP045
 Identity = Annotated[str, typer.Option("--identity", metavar="FILE", help="The private key, as ssh -i takes it.")]
 SshOptions = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -129,7 +131,7 @@ def log(
     edge: Edge,
     to: To,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=1, help="How many of the last lines.")] = 30,
+    lines: Annotated[int, number(int, 1, 1_000_000, "-n", "--lines", help="How many of the last lines.")] = 30,
     port: Port = None,
     identity: Identity = "",
     ssh_options: SshOptions = None,

@@ -8,8 +8,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from testbed.cli.options import JsonFile
+from testbed.cli.options import MAX_SEED, JsonFile, number
 from testbed.cli.process import debugging, keep_to_one_thread
+
+SNR_DB = (-30.0, 80.0)  # as air.snr_db
 
 train_app = typer.Typer(no_args_is_help=True, help="Train a codec or an estimator (needs the extra `train`).")
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a codec on a data set, or estimators on channels.")
@@ -19,18 +21,18 @@ federate_app = typer.Typer(no_args_is_help=True, help="Learn one codec from many
 @federate_app.command("digits", epilog="Example:  semtb federate digits --epsilon 4 --rounds 4 --releases 3")
 def federate_digits(
     epsilon: Annotated[str, typer.Option(help="Each edge's budget, composed; inf: no noise, no promise.")] = "4",
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="How often the server asks every edge.")] = 3,
+    rounds: Annotated[int, number(int, 1, 100, help="How often the server asks every edge.")] = 3,
     releases: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="For how many rounds the budget is laid out; edges refuse the rest. Else all."),
+        number(int, 1, 100, help="For how many rounds the budget is laid out; edges refuse the rest. Else all."),
     ] = None,
     strategy: Annotated[str, typer.Option(help="evidence, or mean-logits (which does not work, and shows it).")] = (
         "evidence"
     ),
-    seed: Annotated[int, typer.Option(min=0, help="Decides split, channels and training.")] = 1,
+    seed: Annotated[int, number(int, 0, MAX_SEED, help="Decides split, channels and training.")] = 1,
     noise_seed: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=0, help="Repeatable privacy noise, which protects from nobody who knows it."),
+        number(int, 0, MAX_SEED, help="Repeatable privacy noise, which protects from nobody who knows it."),
     ] = None,
     ledgers: Annotated[
         Optional[Path],  # noqa: UP045
@@ -60,11 +62,11 @@ def federate_digits(
 
 @eval_app.command("deepjscc", epilog="Example:  semtb eval deepjscc --snr-db 10 --json result.json")
 def eval_deepjscc(
-    snr_db: Annotated[list[float], typer.Option("--snr-db", help="May be repeated.")] = [10.0],  # noqa: B006
+    snr_db: Annotated[list[float], number(float, *SNR_DB, "--snr-db", help="May be repeated.")] = [10.0],  # noqa: B006
     json_path: JsonFile = None,
     codec: Annotated[str, typer.Option(help="A name in the zoo, or the path of a card.")] = "deepjscc-cifar10",
-    pictures: Annotated[int, typer.Option(min=1, help="How many of the test set's pictures.")] = 10_000,
-    seed: Annotated[Optional[int], typer.Option(help="Of the noise.")] = None,  # noqa: UP045
+    pictures: Annotated[int, number(int, 1, 10_000, help="How many of the test set's pictures.")] = 10_000,
+    seed: Annotated[Optional[int], number(int, 0, MAX_SEED, help="Of the noise.")] = None,  # noqa: UP045
 ) -> None:
     """PSNR of a DeepJSCC codec on the CIFAR-10 test set over AWGN. SEMTB_DATA names the folder of data sets."""
     from testbed.experiments.learn import codec as codec_commands
@@ -93,8 +95,8 @@ def train_deepjscc(
         Optional[Path],  # noqa: UP045
         typer.Option(help="A folder of more 32 x 32 pictures."),
     ] = None,
-    epochs: Annotated[Optional[int], typer.Option(min=1, help="Else as the recipe has it.")] = None,  # noqa: UP045
-    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = os.cpu_count() or 1,
+    epochs: Annotated[Optional[int], number(int, 1, 1_000_000, help="Else as the recipe has it.")] = None,  # noqa: UP045
+    threads: Annotated[int, number(int, 1, 1024, help="Of torch.")] = os.cpu_count() or 1,
 ) -> None:
     """Train a DeepJSCC pair on CIFAR-10, export it as ONNX with its card, and measure it."""
     from testbed.experiments.learn import codec as codec_commands
@@ -106,10 +108,10 @@ def train_deepjscc(
 def train_estimator(
     work: Annotated[Path, typer.Option(help="Where checkpoints go and are taken up.")] = Path("build/estimator"),
     out: Annotated[Optional[Path], typer.Option(help="Where ONNX file and card go; else WORK.")] = None,  # noqa: UP045
-    epochs: Annotated[Optional[int], typer.Option(min=1, help="Else as the recipe has it.")] = None,  # noqa: UP045
-    blocks: Annotated[Optional[int], typer.Option(min=1, help="Of 128 channels each; likewise.")] = None,  # noqa: UP045
-    seed: Annotated[int, typer.Option(help="Of channels and weights.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 1,
+    epochs: Annotated[Optional[int], number(int, 1, 1_000_000, help="Else as the recipe has it.")] = None,  # noqa: UP045
+    blocks: Annotated[Optional[int], number(int, 1, 100, help="Of 128 channels each; likewise.")] = None,  # noqa: UP045
+    seed: Annotated[int, number(int, 0, MAX_SEED, help="Of channels and weights.")] = 1,
+    threads: Annotated[int, number(int, 1, 1024, help="Of torch.")] = 1,
 ) -> None:
     """Train the network of the estimator `dnn` on the air's channels, export it as ONNX with its card, measure it."""
     keep_to_one_thread()
@@ -121,15 +123,15 @@ def train_estimator(
 @eval_app.command("estimator", epilog="Example:  semtb eval estimator --frames 100 --json nmse.json --svg nmse.svg")
 def eval_estimator(
     name: Annotated[str, typer.Option("--estimator", help="dnn, or the path of another card.")] = "dnn",
-    snr_db: Annotated[Optional[list[float]], typer.Option("--snr-db", help="May be repeated.")] = None,  # noqa: UP045
-    frames: Annotated[int, typer.Option(min=2, help="Of each channel, each received at every SNR.")] = 400,
-    seed: Annotated[Optional[int], typer.Option(help="Of channels and noise.")] = None,  # noqa: UP045
+    snr_db: Annotated[Optional[list[float]], number(float, *SNR_DB, "--snr-db", help="May be repeated.")] = None,  # noqa: UP045
+    frames: Annotated[int, number(int, 2, 100_000, help="Of each channel, each received at every SNR.")] = 400,
+    seed: Annotated[Optional[int], number(int, 0, MAX_SEED, help="Of channels and noise.")] = None,  # noqa: UP045
     profile: Annotated[str, typer.Option(help="Of the waveform.")] = "ota",
     spread_ns: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option("--spread-ns", min=0, help="Delay spread of all frames; else drawn."),
+        number(float, 0.0, 10_000.0, "--spread-ns", help="Delay spread of all frames; else drawn."),
     ] = None,
-    doppler_hz: Annotated[Optional[float], typer.Option(min=0, help="Likewise.")] = None,  # noqa: UP045
+    doppler_hz: Annotated[Optional[float], number(float, 0.0, 2000.0, help="Likewise.")] = None,  # noqa: UP045
     json_path: JsonFile = None,
     svg_path: Annotated[Optional[Path], typer.Option("--svg", metavar="FILE", help="Draw it.")] = None,  # noqa: UP045
 ) -> None:

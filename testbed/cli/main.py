@@ -16,6 +16,7 @@ from testbed.cli.deploy import deploy_app
 from testbed.cli.learn import eval_app, federate_app, train_app
 from testbed.cli.node import EPILOG_AIR, air, edge, radio_app, server
 from testbed.cli.options import (
+    MAX_SEED,
     Images,
     JsonFile,
     Radios,
@@ -26,6 +27,7 @@ from testbed.cli.options import (
     Settings,
     SshOptions,
     Switches,
+    number,
 )
 from testbed.cli.process import DEBUG, NodeProcess, debugging, keep_to_one_thread, tell
 from testbed.errors import PeerLost, RunIncomplete, SemtbError
@@ -155,7 +157,7 @@ def switch(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--edge", help="Which edge; may be repeated. Left out: all."),
     ] = None,
-    at_frame: Annotated[int, typer.Option("--at-frame", min=0, help="Not before this frame of the edge.")] = 0,
+    at_frame: Annotated[int, number(int, 0, 2**31 - 1, "--at-frame", help="Not before this frame of the edge.")] = 0,
 ) -> None:
     """While a run goes on, give edges another encoder and the server its decoder; both change at an agreed frame."""
     with NodeProcess("switch") as should_stop:
@@ -179,9 +181,9 @@ def report(
 @app.command()
 def sweep(
     scenario: ScenarioName,
-    seeds: Annotated[int, typer.Option(min=1, help="How many channel seeds.")] = 20,
-    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 1,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes at once; the result does not depend on it.")] = 1,
+    seeds: Annotated[int, number(int, 1, 100_000, help="How many channel seeds.")] = 20,
+    first_seed: Annotated[int, number(int, 0, MAX_SEED, help="The first of them.")] = 1,
+    jobs: Annotated[int, number(int, 1, 1024, help="Processes at once; the result does not depend on it.")] = 1,
     settings: Settings = None,
     images: Images = None,
     json_path: JsonFile = None,

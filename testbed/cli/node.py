@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from testbed.cli.options import ConfigFile, Seed, Settings
+from testbed.cli.options import ConfigFile, Seed, Settings, number
 from testbed.cli.process import NodeProcess
 from testbed.errors import ScenarioError
 
@@ -59,7 +59,7 @@ def air(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--pluto", metavar="ADDRESS", help="Present a virtual Pluto there; may be repeated."),
     ] = None,
-    channels: Annotated[int, typer.Option(min=1, max=2, help="1 as a Pluto is sold, 2 for 2R2T.")] = 1,
+    channels: Annotated[int, number(int, 1, 2, help="1 as a Pluto is sold, 2 for 2R2T.")] = 1,
     scenario: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--scenario", help="Whose [air] lies between the Plutos; left out, a cable with 40 dB of SNR."),

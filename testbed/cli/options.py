@@ -3,9 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional, TypeVar
 
 import typer
+
+T = TypeVar("T", int, float)
+MAX_SEED = 2**32 - 1  # what every generator in use takes
+
+
+def number(kind: type[T], low: T, high: T, *names: str, help: str = "") -> Any:
+    """An option whose value is a number between two limits, each allowed; what is not finite lies outside.
+
+    Parameters
+    ----------
+    kind : int or float
+    low, high
+    *names : str
+        As typer.Option takes them.
+    help : str
+    """
+    allowed = f"{low:_}..{high:_}" if kind is int else f"{low:g}..{high:g}"
+
+    def parse(text: str) -> T:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text}: allowed: {allowed}") from None
+        if not low <= value <= high:
+            raise typer.BadParameter(f"{text}: allowed: {allowed}")
+        return value
+
+    parse.allowed = allowed  # type: ignore[attr-defined]
+    return typer.Option(*names, parser=parse, metavar=allowed, help=help)
+
 
 # typer reads these at runtime, and Python 3.10's typer wants Optional for options that may be left out.
 ScenarioName = Annotated[str, typer.Argument(help="A shipped scenario (`semtb scenarios` lists them) or a .toml file.")]
@@ -13,7 +43,7 @@ Settings = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, for example air.snr_db=10; may be repeated."),
 ]
-Seed = Annotated[Optional[int], typer.Option("--seed", help="Decides the channel, noise and offsets.")]  # noqa: UP045
+Seed = Annotated[Optional[int], number(int, 0, 2**63 - 1, "--seed", help="Decides the channel, noise and offsets.")]  # noqa: UP045
 Images = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--images", metavar="DIR", help="A folder of PNG or JPEG files, dealt to the edges in turn."),

@@ -13,7 +13,8 @@ import zmq
 from testbed.air.medium import Medium
 from testbed.config import AirPort
 from testbed.errors import ScenarioError
-from testbed.radio.sockets import POLL_MS, Link, request, requested, samples_of
+from testbed.radio.responder import Responder
+from testbed.radio.sockets import POLL_MS, Link, Requester, samples_of
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +26,10 @@ SLICE_S = 1e-3  # an answer to srsRAN's request of one byte carries at most so m
 class AirServer:
     """Serves radios' ports from one medium, sample for sample, until it is told to stop.
 
-    The air asks transmitters (it connects, REQ) and is asked by receivers (it binds, REP); requests and answers are
-    those of gr-zeromq and srsRAN. What a foreign peer sends wrongly (a frame that is no whole number of samples, a
-    request of another size, samples that are not finite) is counted in ``events`` with the peer's name, and the stream
-    goes on.
+    The air asks transmitters (it connects) and is asked by receivers (it binds), as REQ and REP do; requests and
+    answers are those of gr-zeromq and srsRAN. What a peer sends wrongly (a frame that is no whole number of samples, a
+    request of another size, samples that are not finite), and whoever else comes to a receiver's port, is counted in
+    ``events`` by name and address, and the stream goes on.
 
     Parameters
     ----------
@@ -82,14 +83,15 @@ class AirServer:
                 raise ScenarioError(f"ports.{port.name}: a receiver has rx endpoints and no tx endpoint")
             for endpoint in port.rx:
                 name = f"receiver {port.name}"
-                self._antennas.append(_Antenna(Link(self._context, zmq.REP, endpoint, name, timeout_s)))
+                link = Responder(self._context, endpoint, name, timeout_s, self._slice, self._count)
+                self._antennas.append(_Antenna(link))
         else:
             if len(port.tx) != 1 or port.rx or port.user in self._transmitters:
                 raise ScenarioError(
                     f"ports.{port.name}: a transmitter has one tx endpoint, no rx and a user of its own"
                 )
-            link = Link(self._context, zmq.REQ, port.tx[0], f"transmitter {port.name}", timeout_s)
-            self._transmitters[port.user] = _Transmitter(link)
+            asked = Requester(self._context, port.tx[0], f"transmitter {port.name}", timeout_s)
+            self._transmitters[port.user] = _Transmitter(asked)
 
     def run(self, should_stop: Callable[[], bool], total_samples: int | None = None) -> int:
         """Serve until every receiver has had ``total_samples``, or ``should_stop`` says so; what was mixed until then.
@@ -102,9 +104,9 @@ class AirServer:
             If one went away, or is connected but does not go on.
         """
         poller = zmq.Poller()
-        for end in (*self._transmitters.values(), *self._antennas):
-            poller.register(end.link.socket, zmq.POLLIN)
-            end.link.progressed()
+        for link in self._links():
+            poller.register(link.socket, zmq.POLLIN)
+            link.progressed()
         while not should_stop():
             left = self._block if total_samples is None else min(self._block, total_samples - self.served)
             if left > 0:
@@ -120,25 +122,28 @@ class AirServer:
                 transmitter.check()
             for antenna in self._antennas:
                 if antenna.link.socket in ready:
-                    self._accept(antenna)
+                    antenna.link.accept()
+                antenna.serve()
                 antenna.check()
         return self.served
 
     def close(self) -> None:
         """Free all sockets at once; idempotent."""
-        for end in (*self._transmitters.values(), *self._antennas):
-            end.link.close()
+        for link in self._links():
+            link.close()
         self._transmitters, self._antennas = {}, []
         if not self._context.closed:
             self._context.term()
+
+    def _links(self) -> list[Link]:
+        return [*(t.link for t in self._transmitters.values()), *(a.link for a in self._antennas)]
 
     def _ask(self, count: int) -> None:
         """Ask every transmitter for what the next block lacks."""
         now = time.monotonic()
         for transmitter in self._transmitters.values():
             if not transmitter.asked and transmitter.held < count and now >= transmitter.not_before:
-                transmitter.link.progressed()
-                transmitter.link.socket.send(request(count - transmitter.held))
+                transmitter.link.ask(count - transmitter.held)
                 transmitter.asked = True
 
     def _mix(self, count: int) -> bool:
@@ -157,7 +162,11 @@ class AirServer:
     def _take(self, transmitter: _Transmitter) -> None:
         """Store an answer; one that is none is counted, and asked for again."""
         link = transmitter.link
-        samples = samples_of(link.socket.recv_multipart())
+        parts = link.answer()
+        if parts is None:
+            self._count(f"{link.name} at {link.endpoint}: message that is no answer to a request")
+            return
+        samples = samples_of(parts)
         transmitter.asked = False
         if samples is None:
             self._count(f"{link.name} at {link.endpoint}: answer that is no whole number of samples")
@@ -171,14 +180,6 @@ class AirServer:
             return
         transmitter.not_before = time.monotonic() + ASK_AGAIN_S
 
-    def _accept(self, antenna: _Antenna) -> None:
-        """Note a receiver's request, and answer if there is something."""
-        count = requested(antenna.link.socket.recv_multipart(), self._slice)
-        if count is None:
-            self._count(f"{antenna.link.name} at {antenna.link.endpoint}: request that is neither 4 bytes nor 1")
-        antenna.pending = count or 0
-        antenna.serve()
-
     def _count(self, event: str, count: int = 1) -> None:
         if event not in self.events:
             log.warning("%s", event)
@@ -188,8 +189,7 @@ class AirServer:
 class _Samples:
     """A queue of samples: pushed in pieces, popped in others."""
 
-    def __init__(self, link: Link) -> None:
-        self.link = link
+    def __init__(self) -> None:
         self.held = 0
         self._pieces: deque[np.ndarray] = deque()
 
@@ -210,29 +210,35 @@ class _Samples:
             count -= len(piece)
         return np.concatenate(taken) if taken else np.zeros(0, dtype=np.complex64)
 
+    def put_back(self, samples: np.ndarray) -> None:
+        """Undo a `pop`."""
+        self._pieces.appendleft(samples)
+        self.held += len(samples)
+
 
 class _Transmitter(_Samples):
     """One user's port: at most one request is on its way."""
 
-    def __init__(self, link: Link) -> None:
-        super().__init__(link)
+    def __init__(self, link: Requester) -> None:
+        super().__init__()
+        self.link = link
         self.asked = False
         self.not_before = 0.0
 
     def check(self) -> None:
         """Raise if it keeps the air waiting too long."""
         if self.asked:
-            self.link.check("sends nothing")
+            self.link.check()
         else:
             self.link.watch()
 
 
 class _Antenna(_Samples):
-    """One antenna of a receiver: what waits for it, and the request it waits with."""
+    """One antenna of a receiver: what waits for it, and the link whose request it waits with."""
 
-    def __init__(self, link: Link) -> None:
-        super().__init__(link)
-        self.pending: int | None = None
+    def __init__(self, link: Responder) -> None:
+        super().__init__()
+        self.link = link
 
     def push(self, samples: np.ndarray) -> None:
         if not self.held:
@@ -241,15 +247,16 @@ class _Antenna(_Samples):
 
     def serve(self) -> None:
         """Answer the open request with whatever is ready; a request for nothing gets nothing."""
-        if self.pending is None or (self.pending and not self.held):
+        wanted = self.link.pending
+        if wanted is None or (wanted and not self.held):
             return
-        self.link.socket.send(self.pop(min(self.pending, self.held)))
-        self.pending = None
-        self.link.progressed()
+        samples = self.pop(min(wanted, self.held))
+        if not self.link.answer(samples):
+            self.put_back(samples)
 
     def check(self) -> None:
         """Raise if it does not fetch what waits for it."""
-        if self.held and self.pending is None:
-            self.link.check("asks for nothing")
+        if self.held and self.link.pending is None:
+            self.link.check()
         else:
             self.link.watch()

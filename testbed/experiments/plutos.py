@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from testbed.config import load_scenario
 from testbed.errors import ScenarioError
 from testbed.experiments.scenario_files import find_scenario
-from testbed.radio.sockets import probe
+from testbed.radio.probe import refusal
 
 IIOD_PORT = 30431
 LOOK_S = 0.05
@@ -41,7 +41,7 @@ def unserved(own: Mapping[str, str], virtual: Mapping[str, str]) -> list[str]:
     ScenarioError
         If that is so for some of the nodes' radios only: they would not share one air.
     """
-    missing = [a for a in dict.fromkeys(virtual.values()) if probe(f"tcp://{a}:{IIOD_PORT}")]
+    missing = [a for a in dict.fromkeys(virtual.values()) if refusal(f"tcp://{a}:{IIOD_PORT}")]
     others = [name for name in own if virtual.get(name) not in missing]
     if missing and others:
         raise ScenarioError(
@@ -121,7 +121,7 @@ def found() -> dict[str, str]:
     with contextlib.suppress(OSError):  # one part that it cannot scan, as mDNS without Avahi, is an error of the whole
         answers = {f"pluto:{uri}": what for uri, what in iio.scan_contexts().items()}
     for address in LOOKED_AT:
-        if not probe(f"tcp://{address}:{IIOD_PORT}"):
+        if not refusal(f"tcp://{address}:{IIOD_PORT}"):
             with contextlib.suppress(OSError):
                 answers[f"pluto:ip:{address}"] = iio.Context(f"ip:{address}").description
     return answers

@@ -13,7 +13,7 @@ import msgspec
 
 from testbed.errors import MissingExtra, RadioError, RadioNotFound
 from testbed.radio.base import RadioSettings
-from testbed.radio.sockets import probe
+from testbed.radio.probe import refusal
 
 IIOD_PORT = 30431
 PHY, TX_DEVICE, RX_DEVICE = "ad9361-phy", "cf-ad9361-dds-core-lpc", "cf-ad9361-lpc"
@@ -111,7 +111,7 @@ def open_device(uri: str, choice: Choice, settings: RadioSettings) -> PlutoDevic
     adi, iio = libraries()
     kind, _, host = choice.address.partition(":")
     deadline = time.monotonic() + choice.wait_s
-    while reason := probe(f"tcp://{host}:{IIOD_PORT}", settings.timeout_s) if kind == "ip" else "":
+    while reason := refusal(f"tcp://{host}:{IIOD_PORT}", settings.timeout_s) if kind == "ip" else "":
         if time.monotonic() > deadline:
             break
         time.sleep(LOOK_S)

@@ -1,16 +1,17 @@
-"""ZeroMQ sockets as radios and the air use them: bounded waits, and the knowledge whether a peer is there."""
+"""ZeroMQ sockets as radios and the air use them: bounded waits, and the knowledge whether a peer is there.
+
+Who asks is here, who answers in `testbed.radio.responder`."""
 
 from __future__ import annotations
 
-import socket as tcp
 import time
-from urllib.parse import urlsplit
 
 import numpy as np
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from testbed.errors import AddressInUse, PeerLost, PeerUnreachable, RadioError
+from testbed.radio.probe import pattern_at, probe
 
 ITEM = 8  # bytes of a complex64 sample
 MAX_MESSAGE_BYTES = 64 * 2**20  # 4 s at 1.92 MS/s; never trust a length from the wire
@@ -21,29 +22,32 @@ FLUSH_MS = 200  # a closing transmitter's last answer may still lie in its socke
 STALL_S = 60.0  # connected, but does not go on: long enough for a peer that compiles kernels or encodes a large picture
 HEARTBEAT_MS = 1000  # between ZMTP heartbeats, which libzmq itself answers; they unmask a stopped or unplugged peer
 
-CONNECTION = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+CONNECTION = (
+    zmq.EVENT_ACCEPTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_DISCONNECTED
+)
 
 
 class Link:
-    """One socket to one peer, used by one thread at a time.
+    """One socket and the knowledge whether its peer is there; used by one thread at a time. See its two kinds.
 
     Parameters
     ----------
     context : zmq.Context
     kind : int
-        ``zmq.REP`` binds the endpoint, ``zmq.REQ`` connects to it.
+        Of the socket.
     endpoint : str
-        ``tcp://host:port``
+        ``tcp://host:port``, IPv6 addresses in brackets.
     name : str
         Who the peer is, in words for messages.
     timeout_s : float
         After which a peer that never connected is named.
-
-    Raises
-    ------
-    AddressInUse, RadioError
-        If the endpoint cannot be bound.
     """
+
+    LACKS = ""  # what a peer that is there fails to do
 
     def __init__(self, context: zmq.Context, kind: int, endpoint: str, name: str, timeout_s: float) -> None:
         self.endpoint = endpoint
@@ -54,62 +58,52 @@ class Link:
             (zmq.LINGER, 0),
             (zmq.SNDTIMEO, POLL_MS),
             (zmq.RCVTIMEO, POLL_MS),
-            (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
             (zmq.HEARTBEAT_TIMEOUT, int(timeout_s * 1e3)),
             (zmq.RECONNECT_IVL, POLL_MS),
+            (zmq.IPV6, 1),
         ):
             self.socket.setsockopt(option, value)
-        self.monitor = self.socket.get_monitor_socket(CONNECTION)
-        self.peers = 0
-        self._known = False
+        place = f"inproc://monitor-{id(self)}"
+        self.socket.monitor(place, CONNECTION)
+        self.monitor = context.socket(zmq.PAIR)
+        self.monitor.setsockopt(zmq.RCVHWM, 0)  # a full one would stop all traffic of the context
+        self.monitor.connect(place)
+        self._known = False  # a peer has been there
         self._since = time.monotonic()
-        try:
-            if kind == zmq.REP:
-                self.socket.bind(endpoint)
-            else:
-                self.socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise explained(error, endpoint, name) from None
 
     def watch(self) -> None:
         """Read what the socket's monitor has seen, without waiting."""
         while self.monitor.poll(0):
-            event = recv_monitor_message(self.monitor)["event"]
-            self.peers += 1 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else -1 if self.peers else 0
-            self._known = self._known or self.peers > 0
-            self._since = time.monotonic()
+            event = recv_monitor_message(self.monitor)
+            self._note(event["event"], event["value"])
 
     def progressed(self) -> None:
         """The peer did what it should: its time starts anew."""
         self._since = time.monotonic()
 
-    def check(self, what: str) -> None:
+    def check(self) -> None:
         """Raise if the peer has kept us waiting too long.
 
         Raises
         ------
         PeerUnreachable
-            If it never connected within ``timeout_s``.
+            If it never connected within ``timeout_s``; the message says what did instead.
         PeerLost
             If it went away, or is there but does not go on for 60 s.
         """
         self.watch()
         waited = time.monotonic() - self._since
-        if self.peers:
+        if self._is_there():
             if waited > STALL_S:
-                raise PeerLost(f"{self.name} at {self.endpoint} is connected but {what} for {STALL_S:.0f} s")
+                who = f"{self.name} at {self.endpoint}"
+                raise PeerLost(f"{who} is connected but {self.LACKS} for {STALL_S:.0f} s{self._besides()}")
         elif self._known:
             if waited > LOST_S:
-                raise PeerLost(f"{self.name} at {self.endpoint} went away")
+                raise PeerLost(f"{self.name} at {self.endpoint} went away{self._what_is_left()}")
         elif waited > self.timeout_s:
-            if self.socket.type == zmq.REP:
-                reason = "nobody connected"
-            else:
-                reason = probe(self.endpoint) or "something listens there, but it is no ZeroMQ REP socket"
             raise PeerUnreachable(
-                f"{self.name} does not answer at {self.endpoint} within {self.timeout_s:g} s: {reason}"
+                f"{self.name} does not answer at {self.endpoint} within {self.timeout_s:g} s: {self._why_absent()}"
             )
 
     def close(self, linger_ms: int = 0) -> None:
@@ -117,6 +111,93 @@ class Link:
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)
+
+    def _note(self, event: int, value: int) -> None:
+        """Take in one event of the monitor."""
+        raise NotImplementedError
+
+    def _is_there(self) -> bool:
+        raise NotImplementedError
+
+    def _why_absent(self) -> str:
+        raise NotImplementedError
+
+    def _besides(self) -> str:
+        return ""
+
+    def _what_is_left(self) -> str:
+        return ""
+
+
+class Requester(Link):
+    """Asks one peer, which is bound (REP), for samples: connects a REQ socket.
+
+    Raises
+    ------
+    RadioError
+        If the endpoint is none.
+    """
+
+    LACKS = "sends nothing"
+
+    def __init__(self, context: zmq.Context, endpoint: str, name: str, timeout_s: float) -> None:
+        super().__init__(context, zmq.REQ, endpoint, name, timeout_s)
+        self._shaken = False
+        self._unsent: bytes | None = None
+        self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self.socket.setsockopt(zmq.RCVHWM, 2)  # answers; a peer that sends more than it is asked for waits
+        try:
+            self.socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise explained(error, endpoint, name) from None
+
+    def ask(self, count: int) -> None:
+        """Ask for at most ``count`` samples; one request at a time."""
+        self.progressed()
+        self._unsent = request(count)
+        self._send()
+
+    def watch(self) -> None:
+        """As `Link.watch`; a request that found no connection is sent once there is one."""
+        super().watch()
+        self._send()
+
+    def _send(self) -> None:
+        if self._unsent is not None:
+            try:
+                self.socket.send(self._unsent, zmq.NOBLOCK)
+                self._unsent = None
+            except zmq.Again:  # libzmq has cut off what is there
+                pass
+
+    def answer(self) -> list[bytes] | None:
+        """The frames that came; None if libzmq found no answer in them, and the request is still open."""
+        try:
+            return self.socket.recv_multipart()
+        except zmq.Again:
+            return None
+
+    def _note(self, event: int, value: int) -> None:
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._shaken = self._known = True
+            self.progressed()
+        elif event == zmq.EVENT_DISCONNECTED and self._shaken:  # only who shook hands can leave
+            self._shaken = False
+            self.progressed()
+
+    def _is_there(self) -> bool:
+        return self._shaken
+
+    def _why_absent(self) -> str:
+        return probe(self.endpoint)
+
+    def _what_is_left(self) -> str:
+        """libzmq cuts off who answers a request with what is no answer."""
+        kind = pattern_at(self.endpoint)
+        return (
+            "" if kind in (None, "REP") else f": a ZeroMQ {kind} socket is there, which answered as no REP socket does"
+        )
 
 
 def explained(error: zmq.ZMQError, endpoint: str, name: str) -> RadioError | AddressInUse:
@@ -127,36 +208,60 @@ def explained(error: zmq.ZMQError, endpoint: str, name: str) -> RadioError | Add
             "(net.port_base = 0 takes free ones)"
         )
     return RadioError(
-        f"{endpoint} (for {name}): {error.strerror}: write it as tcp://ADDRESS:PORT, an address of this host"
+        f"{endpoint} (for {name}): {error.strerror}: write it as tcp://ADDRESS:PORT, an address of this host, "
+        "IPv6 in brackets"
     )
 
 
-def probe(endpoint: str, timeout_s: float = 0.5) -> str:
-    """Why a TCP connection to the endpoint fails, in words; empty if it succeeds."""
-    parts = urlsplit(endpoint)
-    try:
-        tcp.create_connection((parts.hostname or "", parts.port or 0), timeout_s).close()
-    except TimeoutError:
-        return "no answer"
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
-    return ""
-
-
 def request(count: int) -> bytes:
-    """The request of gr-zeromq's ``req_source`` for at most ``count`` samples."""
+    """The request of gr-zeromq's ``req_source``.
+
+    Parameters
+    ----------
+    count : int
+        Samples wanted at most, below 2^32.
+
+    Returns
+    -------
+    bytes
+        4, little-endian.
+    """
     return count.to_bytes(4, "little")
 
 
-def requested(parts: list[bytes], one_byte: int) -> int | None:
-    """Samples that a request asks for: 4 bytes say how many, srsRAN's one byte means ``one_byte``; None if neither."""
-    if len(parts) != 1 or len(parts[0]) not in (1, 4):
+def requested(body: bytes, one_byte: int) -> int | None:
+    """How many samples a request asks for.
+
+    Parameters
+    ----------
+    body : bytes
+        4 bytes say how many, little-endian, as gr-zeromq has it; srsRAN's one byte means ``one_byte``.
+    one_byte : int
+        Samples.
+
+    Returns
+    -------
+    int or None
+        None if it is no request.
+    """
+    if len(body) not in (1, 4):
         return None
-    return int.from_bytes(parts[0], "little") if len(parts[0]) == 4 else one_byte
+    return int.from_bytes(body, "little") if len(body) == 4 else one_byte
 
 
 def samples_of(parts: list[bytes]) -> np.ndarray | None:
-    """The complex64 samples of a message; None if it is not one frame of whole samples."""
+    """The samples of an answer.
+
+    Parameters
+    ----------
+    parts : list of bytes
+        Frames of a message.
+
+    Returns
+    -------
+    [n] complex64 or None
+        Full scale 1.0, but a foreign peer may send anything. None if it is not one frame of whole samples.
+    """
     if len(parts) != 1 or len(parts[0]) % ITEM:
         return None
     return np.frombuffer(parts[0], dtype="<c8")

@@ -11,7 +11,7 @@ import zmq
 
 from testbed.errors import RadioError, SemtbError, ShapeError
 from testbed.radio.base import RadioEvent, RadioSettings, RxBlock
-from testbed.radio.sockets import CLOSE_S, POLL_MS, Link, request, samples_of
+from testbed.radio.sockets import CLOSE_S, POLL_MS, Requester, samples_of
 from testbed.radio.zmq_transmitter import Transmitter
 
 log = logging.getLogger(__name__)
@@ -53,13 +53,13 @@ class ZmqRadio:
         self._received = 0
         self._failure: SemtbError | None = None
         self._context = zmq.Context()
-        self._rx: list[Link] = []
+        self._rx: list[Requester] = []
         self._tx: Transmitter | None = None
         try:
             if tx:
                 self._tx = Transmitter(self._context, tx, settings)
             for endpoint in rx:
-                self._rx.append(Link(self._context, zmq.REQ, endpoint, "the peer of rx_port", settings.timeout_s))
+                self._rx.append(Requester(self._context, endpoint, "the peer of rx_port", settings.timeout_s))
         except BaseException:
             self.close()
             raise
@@ -93,7 +93,7 @@ class ZmqRadio:
                 raise self._failure
             try:
                 for link in self._rx if count else ():
-                    self._ask(link, count)
+                    link.ask(min(count, REQUEST_SAMPLES))
                 while min(filled) < count:
                     self._take(out, filled, events)
             except SemtbError as error:
@@ -102,10 +102,6 @@ class ZmqRadio:
         first = self._received
         self._received += count
         return RxBlock(out, first, tuple(events))
-
-    def _ask(self, link: Link, count: int) -> None:
-        link.progressed()
-        link.socket.send(request(min(count, REQUEST_SAMPLES)))
 
     def _take(self, out: np.ndarray, filled: list[int], events: list[RadioEvent]) -> None:
         """Wait a little for answers, store them, ask for what is still missing."""
@@ -119,19 +115,26 @@ class ZmqRadio:
             raise RadioError(f"{self.uri}: closed while receiving")
         for i, link in open_links:
             if link.socket not in ready:
-                link.check("sends nothing")
+                link.check()
                 continue
-            x = samples_of(link.socket.recv_multipart())
+            parts = link.answer()
+            if parts is None:
+                self._malformed(events, self._received + filled[i], f"{link.endpoint} sent what is no answer")
+                continue
+            x = samples_of(parts)
             if x is None or len(x) > count - filled[i]:
                 detail = f"{link.endpoint} sent " + ("no whole samples" if x is None else f"{len(x)} samples unasked")
-                log.warning("%s: %s: ignored", self.uri, detail)
-                events.append(RadioEvent("malformed", self._received + filled[i], 1, detail))
+                self._malformed(events, self._received + filled[i], detail)
             elif len(x):
                 out[i, filled[i] : filled[i] + len(x)] = x
                 filled[i] += len(x)
                 link.progressed()
             if filled[i] < count:
-                link.socket.send(request(min(count - filled[i], REQUEST_SAMPLES)))
+                link.ask(min(count - filled[i], REQUEST_SAMPLES))
+
+    def _malformed(self, events: list[RadioEvent], sample: int, detail: str) -> None:
+        log.warning("%s: %s: ignored", self.uri, detail)
+        events.append(RadioEvent("malformed", sample, 1, detail))
 
     def close(self) -> None:
         """Free sockets and threads; idempotent, from any thread."""

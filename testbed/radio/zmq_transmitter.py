@@ -1,4 +1,4 @@
-"""The transmitting half of the ZeroMQ radio: a bounded queue, and the thread that owns the REP sockets behind it."""
+"""The transmitting half of the ZeroMQ radio: a bounded queue, and the thread that owns the sockets behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import zmq
 
 from testbed.errors import RadioError, SemtbError
 from testbed.radio.base import RadioSettings
-from testbed.radio.sockets import CLOSE_S, FLUSH_MS, POLL_MS, Link, requested
+from testbed.radio.responder import Responder
+from testbed.radio.sockets import CLOSE_S, FLUSH_MS, POLL_MS
 
 log = logging.getLogger(__name__)
 
@@ -27,22 +28,23 @@ class Transmitter:
 
     def __init__(self, context: zmq.Context, endpoints: list[str], settings: RadioSettings) -> None:
         self._where = endpoints[0]
-        self._slice = max(1, round(settings.sample_rate_hz * SLICE_S))
         self._changed = threading.Condition()
         self._queue: deque[np.ndarray] = deque()
         self._first = 0  # index of the first sample in the queue
         self._end = 0  # index behind the last
         self._sent = [0] * len(endpoints)
-        self._pending: list[int | None] = [None] * len(endpoints)
+        self._told: set[str] = set()
         self._waiting = self._finished = self._closing = False
         self._failure: SemtbError | None = None
-        self._links: list[Link] = []
+        self._links: list[Responder] = []
         self._wake_in, self._wake_out = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         self._wake_out.bind(f"inproc://wake-{id(self)}")
         self._wake_in.connect(f"inproc://wake-{id(self)}")
         try:
             for endpoint in endpoints:
-                self._links.append(Link(context, zmq.REP, endpoint, "the peer of tx_port", settings.timeout_s))
+                slice_samples = max(1, round(settings.sample_rate_hz * SLICE_S))
+                name, wait_s = "the peer of tx_port", settings.timeout_s
+                self._links.append(Responder(context, endpoint, name, wait_s, slice_samples, self._tell))
         except BaseException:
             self._free()
             raise
@@ -101,9 +103,9 @@ class Transmitter:
                 ready = dict(poller.poll(POLL_MS))
                 while self._wake_out.poll(0):
                     self._wake_out.recv()
-                for i, link in enumerate(self._links):
+                for link in self._links:
                     if link.socket in ready:
-                        self._accept(i, link)
+                        link.accept()
                 with self._changed:
                     for i, link in enumerate(self._links):
                         self._answer(i, link)
@@ -119,35 +121,30 @@ class Transmitter:
             self._failure = error
             self._changed.notify_all()
 
-    def _accept(self, i: int, link: Link) -> None:
-        """Read a request; one that is none gets an empty answer, so that its sender is not stuck."""
-        count = requested(link.socket.recv_multipart(), self._slice)
-        if count is None:
-            log.warning("%s: a request that is neither 4 bytes nor 1: answered with nothing", link.endpoint)
-        self._pending[i] = min(count or 0, REPLY_SAMPLES)
+    def _tell(self, line: str) -> None:
+        """Log what a foreign peer did, once."""
+        if line not in self._told:
+            self._told.add(line)
+            log.warning("%s", line)
 
-    def _answer(self, i: int, link: Link) -> None:
+    def _answer(self, i: int, link: Responder) -> None:
         """Answer what is pending as far as there are samples; watch over a peer that keeps the caller waiting."""
-        count, first = self._pending[i], self._sent[i]
-        if count is None:
+        link.watch()
+        first = self._sent[i]
+        if link.pending is None:
             if self._waiting and first < self._end:
-                link.check("asks for nothing")
+                link.check()
             else:
-                link.watch()
                 link.progressed()
             return
-        link.watch()
+        count = min(link.pending, REPLY_SAMPLES)
         if first < self._end and count:
             samples = self._at(i, first)[:count]
-            self._sent[i] += len(samples)
+            if link.answer(samples):
+                self._sent[i] += len(samples)
+                self._drop_sent()
         elif self._finished or not count:
-            samples = np.zeros(count, dtype=np.complex64)
-        else:
-            return
-        link.socket.send(samples)
-        link.progressed()
-        self._pending[i] = None
-        self._drop_sent()
+            link.answer(np.zeros(count, dtype=np.complex64))
 
     def _at(self, channel: int, sample: int) -> np.ndarray:
         """What the queue holds of a channel from ``sample`` to the end of the part that holds it."""

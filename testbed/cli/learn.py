@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from testbed.cli.options import MAX_SEED, JsonFile, number
+from testbed.cli.options import MAX_SEED, Jobs, JsonFile, number
 from testbed.cli.process import debugging, keep_to_one_thread
 
 SNR_DB = (-30.0, 80.0)  # as air.snr_db
@@ -67,12 +67,13 @@ def eval_deepjscc(
     codec: Annotated[str, typer.Option(help="A name in the zoo, or the path of a card.")] = "deepjscc-cifar10",
     pictures: Annotated[int, number(int, 1, 10_000, help="How many of the test set's pictures.")] = 10_000,
     seed: Annotated[Optional[int], number(int, 0, MAX_SEED, help="Of the noise.")] = None,  # noqa: UP045
+    jobs: Jobs = 1,
 ) -> None:
     """PSNR of a DeepJSCC codec on the CIFAR-10 test set over AWGN. SEMTB_DATA names the folder of data sets."""
     from testbed.experiments.learn import codec as codec_commands
 
     chosen = codec_commands.EVAL_SEED if seed is None else seed
-    codec_commands.eval_deepjscc(codec, snr_db, json_path, pictures, chosen)
+    codec_commands.eval_deepjscc(codec, snr_db, json_path, pictures, chosen, jobs)
 
 
 @train_app.command("twin", epilog="Then:  semtb run two-users --set repeat=3 --switch edge-1:build/twin/twin.json@30")
@@ -134,6 +135,7 @@ def eval_estimator(
     doppler_hz: Annotated[Optional[float], number(float, 0.0, 2000.0, help="Likewise.")] = None,  # noqa: UP045
     json_path: JsonFile = None,
     svg_path: Annotated[Optional[Path], typer.Option("--svg", metavar="FILE", help="Draw it.")] = None,  # noqa: UP045
+    jobs: Jobs = 1,
 ) -> None:
     """NMSE of channel estimators on TDL-A, -B and -C: LS, LMMSE with a robust prior, with estimated statistics, DNN."""
     keep_to_one_thread()
@@ -141,4 +143,4 @@ def eval_estimator(
 
     chosen = body.EVAL_SEED if seed is None else seed
     points = snr_db or body.SNR_DB
-    body.eval_estimator(name, points, frames, chosen, profile, spread_ns, doppler_hz, json_path, svg_path)
+    body.eval_estimator(name, points, frames, chosen, profile, spread_ns, doppler_hz, json_path, svg_path, jobs)

@@ -18,7 +18,9 @@ from testbed.cli.node import EPILOG_AIR, air, edge, radio_app, server
 from testbed.cli.options import (
     MAX_SEED,
     Images,
+    Jobs,
     JsonFile,
+    Over,
     Radios,
     RemoteDir,
     Remotes,
@@ -36,6 +38,11 @@ from testbed.experiments.stopping import StopRequest
 EPILOG_RUN = (
     "Examples:  semtb run two-users --seed 7  |  semtb run two-users --images ~/photos --set air.snr_db=10  |  "
     "semtb run my.toml --set edges.edge-1.images=/data/kodak --out results/first"
+)
+
+EPILOG_SWEEP = (
+    "Examples:  semtb sweep two-users --seeds 20  |  semtb sweep two-users --over air.snr_db=-10:25:5 "
+    "--over server.estimator=ls,lmmse --seeds 10 --jobs 4 --json snr.json  then  semtb plot snr.json --out snr.svg"
 )
 
 app = typer.Typer(
@@ -178,22 +185,29 @@ def report(
     draw(run_dir, Console(markup=False))
 
 
-@app.command()
+@app.command(epilog=EPILOG_SWEEP)
 def sweep(
     scenario: ScenarioName,
-    seeds: Annotated[int, number(int, 1, 100_000, help="How many channel seeds.")] = 20,
+    over: Over = None,
+    seeds: Annotated[
+        Optional[int],  # noqa: UP045
+        number(int, 1, 100_000, help="How many channel seeds at each point; 20 unless --over seed=... names them."),
+    ] = None,
     first_seed: Annotated[int, number(int, 0, MAX_SEED, help="The first of them.")] = 1,
-    jobs: Annotated[int, number(int, 1, 1024, help="Processes at once; the result does not depend on it.")] = 1,
+    jobs: Jobs = 1,
     settings: Settings = None,
     images: Images = None,
     json_path: JsonFile = None,
 ) -> None:
-    """Simulate a scenario over many channel seeds, without sockets, and show mean, percentiles and the median seed."""
-    keep_to_one_thread()
-    from testbed.experiments import sweep as sweeping
-    from testbed.experiments.scenario_files import open_scenario
+    """Simulate a scenario over many channel seeds, and over any of its keys, without sockets; means and intervals.
 
-    sweeping.sweep(open_scenario(scenario, settings or [], None, images), seeds, first_seed, jobs, json_path)
+    With --json FILE, finished points are kept in FILE's .points.jsonl, and the same command goes on from there.
+    """
+    keep_to_one_thread()
+    from testbed.experiments.sweep.scenario import axes_of
+    from testbed.experiments.sweep.scenario import sweep as run_sweep
+
+    run_sweep(scenario, settings or [], images, axes_of(over or [], seeds, first_seed), jobs, json_path)
 
 
 @app.command()

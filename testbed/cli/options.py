@@ -79,3 +79,12 @@ Switches = Annotated[
 ]
 ConfigFile = Annotated[Path, typer.Argument(help="This node's own file, as `semtb resolve` writes it.")]
 JsonFile = Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="Write a result file.")]  # noqa: UP045
+Over = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--over",
+        metavar="KEY=FIRST:LAST:STEP",
+        help="Vary a key, for example air.snr_db=-10:25:5, or over values: air.doppler_hz=0,50,200; may be repeated.",
+    ),
+]
+Jobs = Annotated[int, number(int, 1, 1024, "--jobs", help="Processes at once; the result does not depend on it.")]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from testbed.codec.card import Curve, read_card, zoo_folder
@@ -19,54 +18,87 @@ from testbed.codec.registry import open_codec
 from testbed.data import cifar10
 from testbed.data.pictures import SUFFIXES, read_picture
 from testbed.errors import CodecError, DataError, MissingExtra
+from testbed.experiments.progress import progress_bar
+from testbed.experiments.sweep.axes import Point
+from testbed.experiments.sweep.identity import identity_of
+from testbed.experiments.sweep.shown import run_shown
+from testbed.experiments.tables import print_table
 from testbed.files import ensure_folder, require_writable, write_aside
 from testbed.record import provenance
 
 EVAL_SEED = 20_240_601
 
 
-def progress_bar(console: Console) -> Progress:
-    """One look for all long work."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    )
+class Task(msgspec.Struct, frozen=True):
+    """A codec over AWGN at one SNR: a task of `testbed.experiments.sweep.engine.run_points`."""
+
+    codec: str  # a name in the zoo, or the path of a card
+    pictures: int  # of the CIFAR-10 test set
+    seed: int
+
+    def __call__(self, point: Point) -> AwgnScore:
+        """The score at ``snr_db``, with noise of its own stream, so that a point does not depend on the others."""
+        codec, planes = opened(self.codec, self.pictures)
+        snr_db = point.at["snr_db"]
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(round(snr_db * 1000) + 10**6,)))
+        return awgn_score(codec, planes, snr_db, rng)
 
 
-def awgn_curve(codec: OnnxCodec, planes: np.ndarray, snr_db: Sequence[float], seed: int) -> list[AwgnScore]:
-    """Scores at several SNRs, each with noise of its own stream, so that a point does not depend on the others."""
-    scores = []
-    with progress_bar(Console(markup=False, stderr=True)) as bar:
-        for snr in snr_db:
-            task = bar.add_task(f"AWGN {snr:g} dB", total=len(planes))
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(round(snr * 1000) + 10**6,)))
-            scores.append(awgn_score(codec, planes, snr, rng, partial(bar.advance, task)))
-    return scores
+@cache
+def opened(codec: str, pictures: int) -> tuple[OnnxCodec, np.ndarray]:
+    """A codec and the pictures that it is measured on, read once in a process."""
+    return open_codec(codec), cifar10.load_test()[:pictures]
 
 
-def eval_deepjscc(codec: str, snr_db: Sequence[float], json_path: Path | None, pictures: int, seed: int) -> None:
+def awgn_curve(task: Task, snr_db: Sequence[float], jobs: int = 1, json_path: Path | None = None) -> list[AwgnScore]:
+    """Scores at several SNRs.
+
+    Parameters
+    ----------
+    task : Task
+    snr_db : sequence of float
+        dB.
+    jobs : int
+        Processes; no figure depends on it.
+    json_path : Path, optional
+        Finished points lie beside it, and the same call goes on from them.
+
+    Returns
+    -------
+    list of AwgnScore
+        As ``snr_db``.
+    """
+    card = opened(task.codec, task.pictures)[0].card
+    at = [{"snr_db": float(snr)} for snr in snr_db]
+    points = [Point(a, identity_of("awgn", [task, card.sha256, a]) if json_path else "") for a in at]
+    figures = run_shown(task, points, "AWGN", jobs, json_path)
+    return [msgspec.convert(f, AwgnScore) for f in figures]
+
+
+def eval_deepjscc(
+    codec: str, snr_db: Sequence[float], json_path: Path | None, pictures: int, seed: int, jobs: int = 1
+) -> None:
     """PSNR of a codec on the CIFAR-10 test set over AWGN; a table, and a result file if asked."""
     require_writable(json_path)
-    opened = open_codec(codec)
-    planes = cifar10.load_test()[:pictures]
+    task = Task(codec, pictures, seed)
+    card, planes = opened(codec, pictures)[0].card, opened(codec, pictures)[1]
     console = Console(markup=False)
-    scores = awgn_curve(opened, planes, snr_db, seed)
-    table = Table(
-        title=f"{opened.card.name}, CIFAR-10 test set, {len(planes)} pictures, k/n = {opened.card.bandwidth_ratio}"
-    )
+    scores = awgn_curve(task, snr_db, jobs, json_path)
+    table = Table(title=f"{card.name}, CIFAR-10 test set, {len(planes)} pictures, k/n = {card.bandwidth_ratio}")
     for column in ("SNR dB", "PSNR of mean MSE dB", "± (95 %)", "mean PSNR dB"):
         table.add_column(column, justify="right")
     for s in scores:
         table.add_row(f"{s.snr_db:g}", f"{s.psnr_of_mean_mse_db:.2f}", f"{s.ci95_db:.2f}", f"{s.mean_psnr_db:.2f}")
-    console.print(table)
+    print_table(console, table)
     if json_path is not None:
         result = {
-            "name": opened.card.name,
+            "name": card.name,
             "task": "cifar10",
             "command": provenance.command(),
             "commit": provenance.git_commit(),
             "machine": provenance.machine(),
-            "conventions": opened.card.conventions | {"channel": "AWGN", "pictures": len(planes), "seed": seed},
-            "codec_sha256": opened.card.sha256,
+            "conventions": card.conventions | {"channel": "AWGN", "pictures": len(planes), "seed": seed},
+            "codec_sha256": card.sha256,
             "results": {
                 "snr_db": [s.snr_db for s in scores],
                 "psnr_db": [round(s.psnr_of_mean_mse_db, 4) for s in scores],
@@ -134,7 +166,7 @@ def score_card(path: Path, snr_db: Sequence[float] = (0, 5, 10, 15, 20)) -> None
     """Measure a codec on the CIFAR-10 test set and write the curve into its card."""
     from testbed.codec.train.export import write_card
 
-    scores = awgn_curve(open_codec(str(path)), cifar10.load_test(), snr_db, EVAL_SEED)
+    scores = awgn_curve(Task(str(path), 10_000, EVAL_SEED), snr_db)
     curve = Curve(
         data="CIFAR-10 test set, 10000 pictures, AWGN",
         command="semtb eval deepjscc " + " ".join(f"--snr-db {s:g}" for s in snr_db),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -11,11 +11,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from server.estimation import ESTIMATORS, Estimator, find_estimator
+from server.estimation import Estimator, find_estimator
 from server.estimation.card import SHIPPED, Nmse, read_card, zoo_folder
 from testbed.errors import MissingExtra
-from testbed.experiments.learn.codec import progress_bar
-from testbed.experiments.learn.scores import CHANNELS, Scores, score, summary
+from testbed.experiments.learn.scores import CHANNELS, FrameErrors, Scores, collect, score_frame, summary
+from testbed.experiments.progress import progress_bar
+from testbed.experiments.sweep.axes import Axis, Point, product
+from testbed.experiments.sweep.identity import identity_of
+from testbed.experiments.sweep.shown import run_shown
+from testbed.experiments.tables import print_table
 from testbed.files import ensure_folder, require_writable, write_aside
 from testbed.phy.waveform import Waveform
 from testbed.record import provenance
@@ -37,24 +41,58 @@ CONVENTIONS = {
 }
 
 
-def score_all(
-    estimators: dict[str, Estimator],
-    snr_db: Sequence[float],
-    frames: int,
-    seed: int,
-    waveform: Waveform,
-    spread_s: float | None = None,
-    doppler_hz: float | None = None,
-) -> dict[str, Scores]:
-    """Every channel's scores, with a bar."""
-    found = {}
-    with progress_bar(Console(markup=False, stderr=True)) as bar:
-        for channel in CHANNELS:
-            task = bar.add_task(channel, total=frames)
-            found[channel] = score(
-                waveform, channel, estimators, snr_db, frames, seed, spread_s, doppler_hz, partial(bar.advance, task)
-            )
-    return found
+class Task(msgspec.Struct, frozen=True):
+    """Estimators on one frame of one channel: a task of `testbed.experiments.sweep.engine.run_points`.
+
+    Attributes
+    ----------
+    estimators : dict
+        Label to what `find_estimator` takes.
+    """
+
+    waveform: Waveform
+    estimators: dict[str, str]
+    snr_db: list[float]
+    seed: int
+    spread_s: float | None = None
+    doppler_hz: float | None = None
+
+    def __call__(self, point: Point) -> FrameErrors:
+        """The errors at ``point``, a channel and the number of a frame."""
+        found = opened(tuple(self.estimators.items()))
+        channel, frame = point.at["channel"], point.at["frame"]
+        return score_frame(self.waveform, channel, found, self.snr_db, frame, self.seed, self.spread_s, self.doppler_hz)
+
+
+@cache
+def opened(names: tuple[tuple[str, str], ...]) -> dict[str, Estimator]:
+    """Estimators by label, each opened once in a process."""
+    return {label: find_estimator(name) for label, name in names}
+
+
+def score_all(task: Task, frames: int, jobs: int = 1, json_path: Path | None = None) -> dict[str, Scores]:
+    """Every channel's scores, with a bar.
+
+    Parameters
+    ----------
+    task : Task
+    frames : int
+        Of each channel.
+    jobs : int
+        Processes; no figure depends on it.
+    json_path : Path, optional
+        Finished frames lie beside it, and the same call goes on from them.
+
+    Returns
+    -------
+    dict
+        Channel to scores.
+    """
+    coordinates = product([Axis("channel", CHANNELS), Axis("frame", tuple(range(frames)))])
+    points = [Point(at, identity_of("estimator", [task, at]) if json_path else "") for at in coordinates]
+    figures = run_shown(task, points, "frames", jobs, json_path)
+    made = [msgspec.convert(f, FrameErrors) for f in figures]
+    return {c: collect(task.snr_db, made[i * frames : (i + 1) * frames]) for i, c in enumerate(CHANNELS)}
 
 
 def eval_estimator(
@@ -67,18 +105,21 @@ def eval_estimator(
     doppler_hz: float | None,
     json_path: Path | None,
     svg_path: Path | None,
+    jobs: int = 1,
 ) -> None:
     """NMSE of the network beside the others on the air's channels; a table, a result file and a figure if asked."""
     require_writable(json_path)
     require_writable(svg_path)
-    estimators = {n: ESTIMATORS[n] for n in ("ls", "lmmse", "lmmse-estimated")} | {"dnn": find_estimator(name)}
+    estimators = {n: n for n in ("ls", "lmmse", "lmmse-estimated")} | {"dnn": name}
+    network = opened(tuple(estimators.items()))["dnn"]
     spread_s = None if spread_ns is None else spread_ns * 1e-9
     waveform = Waveform(profile=profile)
-    scores = score_all(estimators, snr_db, frames, seed, waveform, spread_s, doppler_hz)
+    task = Task(waveform, estimators, list(snr_db), seed, spread_s, doppler_hz)
+    scores = score_all(task, frames, jobs, json_path)
     channels = {channel: summary(s, seed) for channel, s in scores.items()}
     console = Console(markup=False)
     for channel, found in channels.items():
-        console.print(table_of(channel, list(snr_db), found, frames))
+        print_table(console, table_of(channel, list(snr_db), found, frames))
     conventions = CONVENTIONS | {"frames_per_point": str(frames), "seed": str(seed), "profile": profile}
     if spread_ns is not None:
         conventions["delay_spread"] = f"{spread_ns:g} ns"
@@ -91,7 +132,7 @@ def eval_estimator(
         "commit": provenance.git_commit(),
         "machine": provenance.machine(),
         "conventions": conventions,
-        "estimator_sha256": getattr(estimators["dnn"], "card").sha256,  # noqa: B009
+        "estimator_sha256": getattr(network, "card").sha256,  # noqa: B009
         "results": {"snr_db": list(snr_db), "channels": channels},
     }
     if json_path is not None:
@@ -159,7 +200,7 @@ def train_estimator(
         net = train(Waveform(), recipe, work / "checkpoint.pt", on_draw, on_step)
     folder = out or work
     path = export(net, recipe, SHIPPED, provenance.command(), folder)
-    scores = score_all({"dnn": find_estimator(str(path))}, SNR_DB, CARD_FRAMES, EVAL_SEED, Waveform())
+    scores = score_all(Task(Waveform(), {"dnn": str(path)}, list(SNR_DB), EVAL_SEED), CARD_FRAMES)
     table = {channel: summary(s, EVAL_SEED)["nmse_db"]["dnn"] for channel, s in scores.items()}  # type: ignore[index]
     card, _ = read_card(path)
     command = f"semtb eval estimator --frames {CARD_FRAMES}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from server.estimation import Estimator
-from testbed.channels.registry import MODELS, find_channel
 from testbed.experiments.learn.trials import lmmse_true, trials
 from testbed.phy.waveform import Waveform
 from testbed.units import power_to_db
@@ -41,6 +40,83 @@ class Scores(msgspec.Struct):
     lost: np.ndarray
 
 
+class FrameErrors(msgspec.Struct):
+    """One frame's part of `Scores`: a value for each SNR."""
+
+    error: dict[str, list[float]]
+    reported: dict[str, list[float]]
+    power: list[float]
+    lost: list[bool]
+
+
+def score_frame(
+    waveform: Waveform,
+    channel: str,
+    estimators: Mapping[str, Estimator],
+    snr_db: Sequence[float],
+    frame: int,
+    seed: int,
+    spread_s: float | None = None,
+    doppler_hz: float | None = None,
+) -> FrameErrors:
+    """All estimators on one frame at every SNR, and the bound beside them.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    channel : str
+        One of ``CHANNELS``.
+    estimators : dict
+        Name to estimator.
+    snr_db : sequence of float
+        dB.
+    frame : int
+        Which realisation; its channel and noise depend on this and the seed alone.
+    seed : int
+    spread_s, doppler_hz : float, optional
+        Delay spread in seconds and maximum Doppler shift in Hz; drawn if left out, see `trials`.
+
+    Returns
+    -------
+    FrameErrors
+    """
+    limit_hz = waveform.sample_rate_hz / (2 * waveform.pilot_spacing_symbols * waveform.symbol_samples)
+    names = [*estimators, TRUE]
+    found = FrameErrors({name: [] for name in names}, {name: [] for name in names}, [], [])
+    seeded = int(np.random.SeedSequence(seed, spawn_key=(CHANNELS.index(channel), frame)).generate_state(1)[0])
+    for trial in trials(waveform, channel, list(snr_db), seeded, 2, spread_s, doppler_hz):
+        found.power.append(float(np.mean(np.abs(trial.h) ** 2, dtype=np.float64)))
+        found.lost.append(bool(np.abs(trial.offsets_hz).max() > limit_hz))
+        for name in names:
+            made = estimators[name](trial.grid, waveform) if name != TRUE else lmmse_true(trial, waveform)
+            found.error[name].append(float(np.mean(np.abs(made.h_hat - trial.h) ** 2, dtype=np.float64)))
+            found.reported[name].append(float(np.mean(made.error_variance, dtype=np.float64)))
+    return found
+
+
+def collect(snr_db: Sequence[float], frames: Sequence[FrameErrors]) -> Scores:
+    """The scores of a channel from those of its frames.
+
+    Parameters
+    ----------
+    snr_db : sequence of float
+    frames : sequence of FrameErrors
+        At least one; all of the same estimators and SNRs.
+
+    Returns
+    -------
+    Scores
+    """
+    names = list(frames[0].error)
+    return Scores(
+        list(snr_db),
+        {name: np.array([f.error[name] for f in frames]) for name in names},
+        {name: np.array([f.reported[name] for f in frames]) for name in names},
+        np.array([f.power for f in frames]),
+        np.array([f.lost for f in frames]),
+    )
+
+
 def score(
     waveform: Waveform,
     channel: str,
@@ -48,33 +124,14 @@ def score(
     snr_db: Sequence[float],
     frames: int,
     seed: int,
-    spread_s: float | None = None,
-    doppler_hz: float | None = None,
-    on_frame: Callable[[], None] = lambda: None,
 ) -> Scores:
-    """All estimators on the same frames, the bound beside them; what is not given is drawn, see `trials`."""
-    shape = (frames, len(snr_db))
-    key = list(MODELS).index(find_channel(channel).name)
-    names = [*estimators, TRUE]
-    result = Scores(
-        list(snr_db),
-        {name: np.zeros(shape) for name in names},
-        {name: np.zeros(shape) for name in names},
-        np.zeros(shape),
-        np.zeros(shape, bool),
-    )
-    limit_hz = waveform.sample_rate_hz / (2 * waveform.pilot_spacing_symbols * waveform.symbol_samples)
-    for frame in range(frames):
-        seeded = int(np.random.SeedSequence(seed, spawn_key=(key, frame)).generate_state(1)[0])
-        for i, trial in enumerate(trials(waveform, channel, list(snr_db), seeded, 2, spread_s, doppler_hz)):
-            result.power[frame, i] = np.mean(np.abs(trial.h) ** 2, dtype=np.float64)
-            result.lost[frame, i] = np.abs(trial.offsets_hz).max() > limit_hz
-            for name in names:
-                made = estimators[name](trial.grid, waveform) if name != TRUE else lmmse_true(trial, waveform)
-                result.error[name][frame, i] = np.mean(np.abs(made.h_hat - trial.h) ** 2, dtype=np.float64)
-                result.reported[name][frame, i] = np.mean(made.error_variance, dtype=np.float64)
-        on_frame()
-    return result
+    """All estimators on ``frames`` frames of a channel; parameters as :func:`score_frame`.
+
+    Returns
+    -------
+    Scores
+    """
+    return collect(snr_db, [score_frame(waveform, channel, estimators, snr_db, n, seed) for n in range(frames)])
 
 
 def ratio_db(top: np.ndarray, bottom: np.ndarray, lost: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -62,7 +62,11 @@ def air(
     channels: Annotated[int, number(int, 1, 2, help="1 as a Pluto is sold, 2 for 2R2T.")] = 1,
     scenario: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--scenario", help="Whose [air] lies between the Plutos; left out, a cable with 40 dB of SNR."),
+        typer.Option(
+            "--scenario",
+            help="Whose [air] lies between the Plutos; left out, a cable for each channel (TX1 to RX1, TX2 to RX2), "
+            "40 dB of SNR.",
+        ),
     ] = None,
     settings: Settings = None,
     seed: Seed = None,

@@ -97,6 +97,8 @@ def present_until(
     else:
         servers = present(addresses, channels, seed=1 if seed is None else seed)
     try:
+        between = f"the air of {chosen.name}, every transmit channel at every antenna" if chosen else cabling(channels)
+        tell(f"between them: {between}" if len(addresses) > 1 else f"it hears itself: {between}")
         for address in addresses:
             tell(f"virtual Pluto at ip:{address} ({channels}R{channels}T); here: --radio NODE=pluto:ip:{address}")
         while not should_stop():
@@ -104,6 +106,13 @@ def present_until(
     finally:
         for server in servers:
             server.close()
+
+
+def cabling(channels: int) -> str:
+    """What lies between Plutos when no scenario says it, in words."""
+    if channels == 1:
+        return "a cable, 40 dB of SNR"
+    return "a cable for each channel, 40 dB of SNR: TX1 to RX1, TX2 to RX2, nothing across"
 
 
 def found() -> dict[str, str]:

@@ -12,7 +12,7 @@ import pytest
 
 from testbed.air.iiod.air import serve
 from testbed.air.iiod.device import VirtualPluto
-from testbed.air.iiod.ether import Hearing
+from testbed.air.iiod.hearing import Hearing
 from testbed.air.iiod.server import IiodServer
 from testbed.errors import PeerLost, PeerUnreachable, RadioError, RadioNotFound, ShapeError
 from testbed.radio.base import Radio, RadioSettings

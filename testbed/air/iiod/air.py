@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
 import numpy as np
 
 from testbed.air.iiod.device import VirtualPluto
-from testbed.air.iiod.ether import Ether, Hearing
+from testbed.air.iiod.ether import Ether
+from testbed.air.iiod.hearing import Hearing, Mixer
 from testbed.air.iiod.server import IiodServer
 from testbed.air.medium import Medium
 from testbed.config import Air, AirPort
@@ -60,7 +61,7 @@ class PlutoAir:
             raise ScenarioError("ports: two users of one Pluto: give each edge one of its own")
         plutos = {a: VirtualPluto(a, medium.antennas if a == self._receiver else 1) for a in addresses}
         users = {user: (plutos[port.pluto], 0) for user, port in senders.items() if user is not None}
-        hearing = Hearing(plutos[self._receiver], users, self._mixer)
+        hearing = Hearing(plutos[self._receiver], users, self._mixer, self._probe)
         self._plutos = serve(list(plutos.values()), [hearing], float("inf"))
 
     @property
@@ -94,35 +95,69 @@ class PlutoAir:
         """The run's medium, which has one rate; a receiver at another hears it at its own."""
         if rate_hz == self.medium.waveform.sample_rate_hz:
             return self.medium
+        return self._probe(rate_hz)
+
+    def _probe(self, rate_hz: float) -> Medium:
+        """A medium like the run's, by which levels are measured: the run's own remembers what passes through it."""
         return at_rate(self.medium.waveform, self.medium.air, self.medium.users, self.medium.antennas, 0, rate_hz)
 
 
 def present(
     addresses: Sequence[str], channels: int = 1, waveform: Waveform | None = None, air: Air | None = None, seed: int = 1
 ) -> list[IiodServer]:
-    """Serve virtual Plutos for any client. Each hears all others; a single one hears itself, as through a cable.
+    """Serve virtual Plutos for any client. Each hears all others; a single one hears itself.
+
+    Without ``air`` there are cables: the first transmit channels of all to each first receive channel, the second ones
+    to the second. With it, every transmit channel is a user of one medium, heard at every antenna.
 
     Parameters
     ----------
     addresses : sequence of str
         Of this machine; 127.0.0.2 and up need no setup on Linux.
     channels : int
-        1 (1R1T) or 2 (2R2T) each; every transmit channel is a user of the medium.
+        1 (1R1T) or 2 (2R2T) each.
     waveform, air, seed
-        Of the medium; by default a cable with an SNR of 40 dB and no offsets.
+        Of the medium; by default cables with an SNR of 40 dB and no offsets.
     """
     plutos = [VirtualPluto(address, channels) for address in addresses]
-    shape, medium = waveform or Waveform(), air or CABLE
+    shape = waveform or Waveform()
     hearings = []
     for number, receiver in enumerate(plutos):
         heard = [pluto for pluto in plutos if pluto is not receiver or len(plutos) == 1]
         users = dict(enumerate((pluto, channel) for pluto in heard for channel in range(channels)))
-        if air is None:  # offsets and delays that a cable does not have
-            medium = msgspec.structs.replace(
-                CABLE, user_cfo_hz=[0.0] * len(users), user_delay_samples=[0.0] * len(users)
-            )
-        hearings.append(Hearing(receiver, users, partial(at_rate, shape, medium, list(users), channels, seed + number)))
+        make: Callable[[float], Mixer]
+        if air is None:
+            make = partial(Cables, shape, [len(heard)] * channels, seed + number * channels)
+        else:
+            make = partial(at_rate, shape, air, list(users), channels, seed + number)
+        hearings.append(Hearing(receiver, users, make))
     return serve(plutos, hearings, PATIENCE_S)
+
+
+class Cables:
+    """A cable for each channel: of users 0, 1, 2… user u arrives at antenna u modulo the number of channels, only.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    users : list of int
+        For each channel, how many users share its cable.
+    seed : int
+        Of the first channel's noise; each further one has the next.
+    rate_hz : float
+    """
+
+    def __init__(self, waveform: Waveform, users: list[int], seed: int, rate_hz: float) -> None:
+        self._mediums = []
+        for channel, count in enumerate(users):
+            own = [channel + len(users) * i for i in range(count)]
+            no_offsets = [0.0] * (own[-1] + 1)
+            cable = msgspec.structs.replace(CABLE, user_cfo_hz=no_offsets, user_delay_samples=no_offsets)
+            self._mediums.append(at_rate(waveform, cable, own, 1, seed + channel, rate_hz))
+
+    def mix(self, transmitted: Mapping[int, np.ndarray], first_sample: int) -> np.ndarray:
+        """[channels, n] complex64."""
+        return np.concatenate([m.mix({u: transmitted[u] for u in m.users}, first_sample) for m in self._mediums])
 
 
 def serve(plutos: Sequence[VirtualPluto], hearings: Sequence[Hearing], patience_s: float) -> list[IiodServer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections import deque
 
 import numpy as np
@@ -12,6 +13,7 @@ from testbed.air.iiod.protocol import Refused, Request
 
 BLOCKS = 4  # of a buffer, the kernel's default; SET BUFFERS_COUNT changes it
 MAX_BYTES = 64 * 2**20  # of one block
+MAX_GAPS = 64  # that are remembered
 
 
 class Opened:
@@ -47,7 +49,8 @@ class TxBuffer(Opened):
         super().__init__(device, request, blocks)
         self.cyclic = request.cyclic
         self.samples = 0  # that wait
-        self.started = False  # a block has come
+        self.started_s = math.inf  # when its first block came, on the monotonic clock
+        self.moving = False  # a sample has left
         self._queue: deque[np.ndarray] = deque()
         self._begin = 0  # within the first block
 
@@ -61,7 +64,12 @@ class TxBuffer(Opened):
         """Whether anything waits."""
         return bool(self._queue)
 
-    def push(self, data: bytes) -> None:
+    @property
+    def starting(self) -> bool:
+        """Whether a stream waits whose first sample has not left."""
+        return self.loaded and not self.cyclic and not self.moving
+
+    def push(self, data: bytes, now_s: float = 0.0) -> None:
         """Queue the bytes of a block, or of its beginning.
 
         Raises
@@ -77,11 +85,12 @@ class TxBuffer(Opened):
         block = np.zeros((len(codes), self.all_columns), dtype=np.int16)
         block[:, self.columns] = codes
         self._queue.append(block)
-        self.started = True
+        self.started_s = min(self.started_s, now_s)
         self.samples += len(block)
 
     def pop(self, count: int) -> np.ndarray:
         """[count, columns] int16; what is missing at the end is zeros."""
+        self.moving = True
         out = np.zeros((count, self.all_columns), dtype=np.int16)
         filled = 0
         while filled < count and self._queue:
@@ -98,6 +107,17 @@ class TxBuffer(Opened):
             self.samples -= filled
         return out
 
+    def peek(self, count: int) -> np.ndarray:
+        """[count, columns] int16 of what leaves next, repeated where less than that waits. Nothing is taken."""
+        kept = deque(self._queue), self._begin, self.samples, self.moving
+        try:
+            codes = self.pop(count if self.cyclic else min(count, self.samples))
+        finally:
+            self._queue, self._begin, self.samples, self.moving = kept
+        return (
+            np.resize(codes, (count, self.all_columns)) if len(codes) else np.zeros((count, self.all_columns), np.int16)
+        )
+
 
 class RxBuffer(Opened):
     """Samples that a client has asked for and not got yet."""
@@ -105,7 +125,15 @@ class RxBuffer(Opened):
     def __init__(self, device: Device, request: Request, blocks: int) -> None:
         super().__init__(device, request, blocks)
         self.missing = 0
+        self.delivered = 0  # samples since it opened
+        self.gaps: deque[tuple[int, int]] = deque(maxlen=MAX_GAPS)  # (delivered before it, samples lost)
         self._parts: list[np.ndarray] = []
+
+    def lose(self, count: int) -> None:
+        """So many samples passed while nobody asked for them."""
+        if self.gaps and self.gaps[-1][0] == self.delivered:
+            count += self.gaps.pop()[1]
+        self.gaps.append((self.delivered, count))
 
     def ask(self, count: int) -> None:
         """A READBUF begins."""
@@ -116,6 +144,7 @@ class RxBuffer(Opened):
         """[n, all columns] int16, at most as many as are missing."""
         self._parts.append(codes[:, self.columns])
         self.missing -= len(codes)
+        self.delivered += len(codes)
 
     def take(self) -> bytes:
         """What has come, in the client's order of columns."""

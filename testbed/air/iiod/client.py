@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import select
 import socket
 import threading
+import time
 
 from testbed.air.iiod import protocol
 from testbed.air.iiod.buffers import RxBuffer, TxBuffer
@@ -15,6 +17,8 @@ from testbed.air.iiod.device import RX, TX, VirtualPluto
 from testbed.air.iiod.ether import Ether
 from testbed.air.iiod.protocol import MAX_LINE, MAX_PAYLOAD, Refused, Request
 
+SEND_LIMIT_S = 30.0  # for a client to take an answer, and for a long one what the slowest link takes
+SLOWEST_BYTES_S = 1e6
 DISCARDED = 4 * 2**20  # bytes of a payload that is refused and still read, so that the stream stays in step
 
 
@@ -28,6 +32,7 @@ class Client:
         self._stream = connection.makefile("rb")
         self._lock = lock
         self._open: dict[str, TxBuffer | RxBuffer] = {}
+        ether.join(pluto)
 
     def run(self) -> None:
         """Serve until EXIT or the client is gone."""
@@ -43,13 +48,14 @@ class Client:
                 reply = self._answer(request)
             except Refused as error:
                 reply = protocol.code(-error.number)
-            self._socket.sendall(reply)
+            self._send(reply)
 
     def close(self) -> None:
         """What a CLOSE would do, for all that is open."""
         for buffer in self._open.values():
             self.ether.close(self.pluto, buffer)
         self._open.clear()
+        self.ether.leave(self.pluto)
         self._stream.close()
 
     def _answer(self, request: Request) -> bytes:
@@ -123,8 +129,7 @@ class Client:
         while missing:
             count = min(missing // buffer.frame_bytes, buffer.block_samples)
             data = self.ether.pull(self.pluto, buffer, count, self._gone)
-            self._socket.sendall(protocol.code(len(data)) + head)
-            self._socket.sendall(data)
+            self._send(protocol.code(len(data)) + head + data)
             missing -= len(data)
             head = b""
         return b""
@@ -136,10 +141,28 @@ class Client:
             raise Refused(errno.EBADF)
         if request.number > buffer.block_bytes:
             raise Refused(errno.EINVAL)
-        self._socket.sendall(protocol.code(0))
+        self._send(protocol.code(0))
         data = self._take(request.number)
         self.ether.push(self.pluto, buffer, data, self._gone)
         return protocol.code(request.number)
+
+    def _send(self, data: bytes) -> None:
+        """All of it within one time limit, however small the parts that the client takes.
+
+        Raises
+        ------
+        TimeoutError
+            If it did not; the connection then ends.
+        """
+        rest = memoryview(data)
+        deadline = time.monotonic() + SEND_LIMIT_S + len(data) / SLOWEST_BYTES_S
+        while rest:
+            wait_s = deadline - time.monotonic()
+            if wait_s <= 0:
+                raise TimeoutError(f"{len(rest)} bytes are left that it does not take")
+            if select.select([], [self._socket], [], wait_s)[1]:
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
 
     def _take(self, count: int) -> bytes:
         """Exactly so many bytes; a client that ends before is gone."""

@@ -19,7 +19,8 @@ TX, RX = "cf-ad9361-dds-core-lpc", "cf-ad9361-lpc"
 MODELS = {1: "ad9363a", 2: "ad9361"}  # a stock Pluto has one channel each way; two need the AD9361's configuration
 STATUS_REGISTER = 0x80000088
 ADC_OVERFLOW, DAC_UNDERFLOW = 1 << 2, 1 << 0
-PACE_FACT = "semtb,pace"  # a context attribute by which a client can tell lock-step from wall clock
+PACE_FACT = "semtb,pace"  # a context attribute: whether time waits for this device's clients, always or for a while
+GAPS = "semtb,gaps"  # a debug attribute that hardware has not: which samples a slow client lost
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}")  # of a register or its value
 FIRMWARE = "v0.38"
 
@@ -42,17 +43,29 @@ class VirtualPluto:
         self.channels = channels
         self.phy = Phy(MODELS[channels], channels)
         self.dds = Dds(channels)
-        self.tx: TxBuffer | None = None
-        self.rx: RxBuffer | None = None
+        self.tx_buffers: list[TxBuffer] = []  # of several clients, as iiod shares them
+        self.rx_buffers: list[RxBuffer] = []
+        self.clients = 0  # connections; each open buffer is one of them
         self.blocks = {TX: BLOCKS, RX: BLOCKS}
         self.divided = {TX: False, RX: False}  # FPGA interpolation or decimation by 8
         self.status = {PHY: 0, TX: 0, RX: 0}
         self.loopback = 0
         self.self_tests = {"bist_prbs": 0, "bist_tone": 0}
+        self.pace = "patient"  # or "lock-step": set by the ether
         self.timeout_s = 2.5  # half of a client's default of 5 s
         self.rx_overdue: Callable[[], bool] = lambda: False  # set by the ether
         self.tree = [self._phy(), self._xadc(), self._core(TX, "iio:device2"), self._core(RX, "iio:device3")]
         self.tree.append(self._power())
+
+    @property
+    def buffers(self) -> int:
+        """How many are open."""
+        return len(self.tx_buffers) + len(self.rx_buffers)
+
+    @property
+    def has_idle_client(self) -> bool:
+        """Whether some client is connected that has no buffer open: each has a connection besides those of buffers."""
+        return self.clients - self.buffers > self.buffers
 
     def xml(self) -> str:
         """The context as a client sees it."""
@@ -67,7 +80,7 @@ class VirtualPluto:
             "local,kernel": kernel,
             "uri": f"ip:{self.address}",
             "ip,ip-addr": self.address,
-            PACE_FACT: "free",
+            PACE_FACT: self.pace,
         }
         return context.xml(self.tree, facts, f"{self.address} Linux pluto {kernel} virtual, by semtb")
 
@@ -105,7 +118,15 @@ class VirtualPluto:
         if name == TX:
             channels += [self.dds.channel(i, rate) for i in range(4 * self.channels)]
         buffer = {"data_available": fixed("0"), "length_align_bytes": fixed("8"), "watermark": fixed("2048")}
-        return Device(key, name, channels, debug={"direct_reg_access": self._register(name)}, buffer=buffer)
+        debug = {"direct_reg_access": self._register(name)}
+        if name == RX:
+            debug[GAPS] = Attribute(self._gaps)
+        return Device(key, name, channels, debug=debug, buffer=buffer)
+
+    def _gaps(self) -> str:
+        """Of the buffer that opened last: ``DELIVERED:LOST`` for each gap, in samples since then."""
+        gaps = self.rx_buffers[-1].gaps if self.rx_buffers else ()
+        return " ".join(f"{delivered}:{lost}" for delivered, lost in tuple(gaps)) or "0:0"
 
     def _register(self, side: str) -> Attribute:
         """``direct_reg_access``: an address selects, an address and a value write; 0x80000088 holds the status bits."""

@@ -4,63 +4,36 @@ Time is counted in samples and stands still until everybody who takes part has d
 an open buffer asks (READBUF), every transmitter with an open buffer has delivered (WRITEBUF). A transmitter without an
 open buffer contributes its tone generators, which are silent unless a client sets them. So what arrives depends on no
 machine's speed; sample 0 is the first that a receiver asks for, and whoever opened a TX buffer before that is heard
-from their own sample 0 on. Whoever has a buffer open and does nothing for ``patience_s`` is passed over: the receiver
-loses samples (overflow), the transmitter sends zeros (underflow), and when nobody listens at all, what is sent goes
-unheard.
+from their own sample 0 on. A stream that begins waits for a while for clients that are connected and have no buffer
+open, and for transmitters that have not begun, so that one who listens already changes nothing for who is about to.
+Whoever has a buffer open and does nothing for ``patience_s`` is passed over: the receiver loses samples (overflow), the
+transmitter sends zeros (underflow), and when nobody listens at all, what is sent goes unheard.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 
 from testbed.air.iiod.buffers import RxBuffer, TxBuffer
 from testbed.air.iiod.device import ADC_OVERFLOW, DAC_UNDERFLOW, RX, TX, VirtualPluto
-from testbed.air.iiod.frontend import received, transmitted
+from testbed.air.iiod.hearing import PROBE_SAMPLES, Hearing
 from testbed.air.iiod.protocol import Refused, Request
 
 MAX_STEP = 16_384  # samples at a time; what arrives does not depend on it
 LOOK_S = 0.05  # how often one who waits looks whether patience is over or the client is gone
+HOLD_S = (
+    1.5  # for a stream to begin, below the 2.5 s that a client waits for an answer; with less patience, four times that
+)
+HOLD_OF_PATIENCE = 4
+RECENT_S = 0.1  # a level that was measured so long ago stands
 BUSY_TRIES_S = 0.05  # an OPEN may overtake the CLOSE before it: ops.c
-
-
-class Mixer(Protocol):
-    """What `testbed.air.medium.Medium` does."""
-
-    def mix(self, transmitted: Mapping[int, np.ndarray], first_sample: int) -> np.ndarray: ...
-
-
-class Hearing:
-    """Whom one Pluto hears: users, each a Pluto's TX channel, through a mixer made for the sample rate in force."""
-
-    def __init__(
-        self,
-        receiver: VirtualPluto,
-        users: Mapping[int, tuple[VirtualPluto, int]],
-        make: Callable[[float], Mixer],
-    ) -> None:
-        self.receiver = receiver
-        self.users = dict(users)
-        self._make = make
-        self._rate_hz = 0.0
-        self._mixer: Mixer | None = None
-
-    def receive(self, sent: Mapping[VirtualPluto, np.ndarray | None], first_sample: int, count: int) -> np.ndarray:
-        """[count, columns] int16 for the receiver's buffer."""
-        rate_hz = self.receiver.rate_hz(RX)
-        if self._mixer is None or self._rate_hz != rate_hz:
-            self._mixer, self._rate_hz = self._make(rate_hz), rate_hz
-        waves = {
-            user: transmitted(pluto, channel, sent.get(pluto), self.receiver, first_sample, count)
-            for user, (pluto, channel) in self.users.items()
-        }
-        return received(self.receiver, self._mixer.mix(waves, first_sample))
 
 
 class Ether:
@@ -70,7 +43,8 @@ class Ether:
     ----------
     plutos : sequence of VirtualPluto
     hearings : sequence of Hearing
-        A Pluto that has none receives zeros. A Pluto in digital loopback is an island with a time of its own.
+        A Pluto that has none receives zeros, at once: time does not wait for it. A Pluto in digital loopback is an
+        island with a time of its own.
     patience_s : float
         How long time stands still for whoever has a buffer open and does nothing; infinite for a run that must be
         the same each time.
@@ -80,37 +54,54 @@ class Ether:
         self.plutos = list(plutos)
         self.position = 0
         self.patience_s = patience_s
+        self.hold_s = min(HOLD_S, HOLD_OF_PATIENCE * patience_s)
         self._hearings = {hearing.receiver: hearing for hearing in hearings}
         self._islands = dict.fromkeys(self.plutos, 0)
         self._changed = threading.Condition()
         self._quiet_since = time.monotonic()
+        self._moved_s = -math.inf
         for pluto in self.plutos:
+            pluto.pace = "lock-step" if math.isinf(patience_s) else "patient"
             pluto.rx_overdue = partial(self._idle, pluto)
+            pluto.phy.measure = partial(self._measure, pluto)
+
+    def join(self, pluto: VirtualPluto) -> None:
+        """A client connects; it may open a buffer, or not."""
+        with self._changed:
+            pluto.clients += 1
+
+    def leave(self, pluto: VirtualPluto) -> None:
+        """A client is gone."""
+        with self._changed:
+            pluto.clients -= 1
+            self._changed.notify_all()
 
     def open(self, pluto: VirtualPluto, side: str, request: Request) -> TxBuffer | RxBuffer:
-        """Open a buffer; EBUSY if another client has it for longer than a moment."""
-        kind = TxBuffer if side == TX else RxBuffer
-        buffer = kind(pluto.core(side), request, pluto.blocks[side])
-        deadline = time.monotonic() + BUSY_TRIES_S
+        """Open a buffer. Several clients share a side of a device; EBUSY if one of them would be cyclic, for longer
+        than a moment."""
+        buffer: TxBuffer | RxBuffer
         with self._changed:
-            while (pluto.tx if side == TX else pluto.rx) is not None:
-                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
-                    raise Refused(errno.EBUSY)
-            buffer.since = self._quiet_since = time.monotonic()
-            if isinstance(buffer, TxBuffer):
-                pluto.tx = buffer
+            if side == TX:
+                buffer = TxBuffer(pluto.core(side), request, pluto.blocks[side])
+                deadline = time.monotonic() + BUSY_TRIES_S
+                while pluto.tx_buffers and (buffer.cyclic or any(other.cyclic for other in pluto.tx_buffers)):
+                    if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                        raise Refused(errno.EBUSY)
+                pluto.tx_buffers.append(buffer)
             else:
-                pluto.rx = buffer
+                buffer = RxBuffer(pluto.core(side), request, pluto.blocks[side])
+                pluto.rx_buffers.append(buffer)
+            buffer.since = self._quiet_since = time.monotonic()
             self._changed.notify_all()
         return buffer
 
     def close(self, pluto: VirtualPluto, buffer: TxBuffer | RxBuffer) -> None:
         """Close a buffer: what still waits in it is lost, as on the device. Closing twice does nothing."""
         with self._changed:
-            if pluto.tx is buffer:
-                pluto.tx = None
-            if pluto.rx is buffer:
-                pluto.rx = None
+            if isinstance(buffer, TxBuffer) and buffer in pluto.tx_buffers:
+                pluto.tx_buffers.remove(buffer)
+            if isinstance(buffer, RxBuffer) and buffer in pluto.rx_buffers:
+                pluto.rx_buffers.remove(buffer)
             self._quiet_since = time.monotonic()
             self._changed.notify_all()
 
@@ -123,12 +114,12 @@ class Ether:
             ETIMEDOUT if time did not move; EPIPE if the client went away; as `TxBuffer.push` has it.
         """
         with self._changed:
-            if buffer.started and not buffer.cyclic and self._overdue(buffer):
+            if buffer.started_s < math.inf and not buffer.cyclic and self._overdue(buffer):
                 pluto.status[TX] |= DAC_UNDERFLOW
             if not buffer.cyclic:
                 self._wait(pluto, buffer, lambda: buffer.has_room, gone)
-            buffer.push(data)
             buffer.since = time.monotonic()
+            buffer.push(data, buffer.since)
             self._changed.notify_all()
 
     def pull(self, pluto: VirtualPluto, buffer: RxBuffer, count: int, gone: Callable[[], bool]) -> bytes:
@@ -149,7 +140,7 @@ class Ether:
         """Let time move until it is done. Whoever waits does the work of the air."""
         began = time.monotonic()
         while not done():
-            if buffer is not pluto.tx and buffer is not pluto.rx:
+            if buffer not in pluto.tx_buffers and buffer not in pluto.rx_buffers:
                 raise Refused(errno.EBADF)
             if self._advance():
                 self._changed.notify_all()
@@ -162,14 +153,33 @@ class Ether:
 
     def _advance(self) -> bool:
         """Let time move by one step where it can."""
-        looped = [pluto for pluto in self.plutos if pluto.loopback == 1]
         moved = self._step([pluto for pluto in self.plutos if pluto.loopback != 1], None)
-        for pluto in looped:
-            moved |= self._step([pluto], pluto)
+        for pluto in self.plutos:
+            if pluto.loopback == 1:
+                moved |= self._step([pluto], pluto)
+            elif pluto not in self._hearings:
+                moved |= _serve_deaf(pluto)
         return moved
 
     def _idle(self, pluto: VirtualPluto) -> bool:
-        return pluto.rx is not None and not pluto.rx.missing and self._overdue(pluto.rx)
+        return any(not rx.missing and self._overdue(rx) for rx in pluto.rx_buffers)
+
+    def _measure(self, pluto: VirtualPluto) -> None:
+        """What a Pluto's receiver hears at this moment, whether anybody takes its samples or not."""
+        with self._changed:
+            hearing = self._hearings.get(pluto)
+            if hearing is None or pluto.loopback == 1:
+                return
+            if pluto.rx_buffers and time.monotonic() - self._moved_s < RECENT_S:
+                return  # as it was measured of the samples that passed
+            sent = {other: self._peek(other) for other in self.plutos if other.loopback != 1}
+            hearing.measure(sent, self.position, PROBE_SAMPLES)
+
+    def _peek(self, pluto: VirtualPluto) -> np.ndarray | None:
+        """[PROBE_SAMPLES, columns] int16 of what a Pluto's DAC gets next; None is silence."""
+        if not pluto.tx_buffers:
+            return pluto.dds.codes(self.position, PROBE_SAMPLES)
+        return _joined([(tx, tx.peek(PROBE_SAMPLES)) for tx in pluto.tx_buffers if tx.loaded])
 
     def _overdue(self, buffer: TxBuffer | RxBuffer) -> bool:
         return time.monotonic() - buffer.since > self.patience_s
@@ -182,13 +192,16 @@ class Ether:
         first = self.position if loop is None else self._islands[loop]
         sent = {pluto: self._take(pluto, first, count) for pluto in members}
         for pluto in members:
-            if pluto.rx is None:
-                continue
-            if not pluto.rx.missing:
-                pluto.status[RX] |= ADC_OVERFLOW
-                continue
-            pluto.rx.push(self._receive(pluto, sent, first, count, loop is not None))
-            pluto.rx.since = time.monotonic()
+            asking = [rx for rx in pluto.rx_buffers if rx.missing and self._takes_part(pluto)]
+            codes = self._receive(pluto, sent, first, count, loop is not None) if asking else None
+            for rx in pluto.rx_buffers if self._takes_part(pluto) else ():
+                if rx.missing and codes is not None:
+                    rx.push(codes)
+                    rx.since = time.monotonic()
+                else:
+                    pluto.status[RX] |= ADC_OVERFLOW
+                    rx.lose(count)
+        self._moved_s = time.monotonic()
         if loop is None:
             self.position += count
         else:
@@ -197,8 +210,8 @@ class Ether:
 
     def _span(self, members: list[VirtualPluto]) -> int:
         """How many samples can pass now."""
-        receivers = [pluto.rx for pluto in members if pluto.rx is not None]
-        senders = [pluto.tx for pluto in members if pluto.tx is not None]
+        receivers = [rx for pluto in members if self._takes_part(pluto) for rx in pluto.rx_buffers]
+        senders = [tx for pluto in members for tx in pluto.tx_buffers]
         asking = [rx for rx in receivers if rx.missing]
         if any(not rx.missing and not self._overdue(rx) for rx in receivers):
             return 0
@@ -206,6 +219,8 @@ class Ether:
             unheard = time.monotonic() - self._quiet_since > self.patience_s
             if not unheard or not any(tx.loaded and not tx.cyclic for tx in senders):
                 return 0
+        if self._held(members, senders):
+            return 0
         count = min([MAX_STEP, *(rx.missing for rx in asking)])
         for tx in senders:
             if tx.loaded and not tx.cyclic:
@@ -214,17 +229,30 @@ class Ether:
                 return 0
         return count
 
+    def _held(self, members: list[VirtualPluto], senders: list[TxBuffer]) -> bool:
+        """Whether a stream that begins still waits for others who may take part."""
+        begun_s = min((tx.started_s for tx in senders if tx.starting), default=math.inf)
+        if time.monotonic() - begun_s > self.hold_s or begun_s == math.inf:
+            return False
+        return any(math.isinf(tx.started_s) for tx in senders) or any(pluto.has_idle_client for pluto in members)
+
+    def _takes_part(self, pluto: VirtualPluto) -> bool:
+        """Whether time waits for its receiver."""
+        return pluto in self._hearings or pluto.loopback == 1
+
     def _take(self, pluto: VirtualPluto, first: int, count: int) -> np.ndarray | None:
         """[count, columns] int16 of what one Pluto's DAC gets; None is silence."""
-        if pluto.tx is None:
+        if not pluto.tx_buffers:
             return pluto.dds.codes(first, count)
-        if not pluto.tx.loaded:
-            pluto.status[TX] |= DAC_UNDERFLOW
-            return None
-        codes = pluto.tx.pop(count)
-        if pluto.tx.loaded or not self._overdue(pluto.tx):
-            pluto.tx.since = time.monotonic()
-        return codes
+        parts = []
+        for tx in pluto.tx_buffers:
+            if not tx.loaded:
+                pluto.status[TX] |= DAC_UNDERFLOW
+                continue
+            parts.append((tx, tx.pop(count)))
+            if tx.loaded or not self._overdue(tx):
+                tx.since = time.monotonic()
+        return _joined(parts)
 
     def _receive(
         self, pluto: VirtualPluto, sent: Mapping[VirtualPluto, np.ndarray | None], first: int, count: int, looped: bool
@@ -237,3 +265,21 @@ class Ether:
         if looped or hearing is None:
             return np.zeros((count, 2 * pluto.channels), dtype=np.int16)
         return hearing.receive(sent, first, count)
+
+
+def _joined(parts: Sequence[tuple[TxBuffer, np.ndarray]]) -> np.ndarray | None:
+    """One device's columns from the buffers of several clients; where two fill the same, the later has it: ops.c."""
+    if not parts:
+        return None
+    codes = parts[0][1]
+    for tx, part in parts[1:]:
+        codes[:, tx.columns] = part[:, tx.columns]
+    return codes
+
+
+def _serve_deaf(pluto: VirtualPluto) -> bool:
+    """Zeros for the receiver of a Pluto that hears nobody."""
+    asking = [rx for rx in pluto.rx_buffers if rx.missing]
+    for rx in asking:
+        rx.push(np.zeros((rx.missing, rx.all_columns), dtype=np.int16))
+    return bool(asking)

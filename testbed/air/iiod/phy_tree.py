@@ -24,6 +24,7 @@ from testbed.air.iiod.phy import (
 )
 from testbed.air.iiod.protocol import Refused
 
+LEAST_RSSI_DB = 127.75  # of nine bits in steps of 0.25 dB
 NO_FIR = "FIR Rx: 0,0 Tx: 0,0"
 
 
@@ -132,7 +133,7 @@ def _rx(phy: Phy, i: int) -> Attributes:
 
     def rssi() -> str:
         phy.measure()
-        return f"{max(phy.rssi_db[i], 0.0):.2f} dB"
+        return f"{min(max(phy.rssi_db[i], 0.0), LEAST_RSSI_DB):.2f} dB"
 
     return _rx_shared(phy) | {
         "gain_control_mode": Attribute(lambda: phy.modes[i], lambda text: phy.write_mode(i, text)),

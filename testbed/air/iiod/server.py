@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import socket
-import struct
 import threading
 
 from testbed.air.iiod.client import Client
@@ -16,7 +15,6 @@ from testbed.errors import AddressInUse, RadioError
 
 PORT = 30431
 MAX_CONNECTIONS = 32  # of one device; a client has one, and one more for each open buffer
-SEND_LIMIT_S = 30  # for a client to take what it asked for
 ACCEPT_S = 0.1
 
 log = logging.getLogger(__name__)
@@ -87,7 +85,6 @@ class IiodServer:
     def _serve(self, connection: socket.socket) -> None:
         connection.setblocking(True)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_LIMIT_S, 0))
         client = Client(self.pluto, self.ether, connection, self._attributes)
         try:
             client.run()

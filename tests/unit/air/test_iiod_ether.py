@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ import pytest
 
 from testbed.air.iiod.context import find_attribute
 from testbed.air.iiod.device import RX, TX, VirtualPluto
-from testbed.air.iiod.ether import Ether, Hearing
+from testbed.air.iiod.ether import Ether
+from testbed.air.iiod.hearing import Hearing
 from testbed.air.iiod.protocol import Refused, Request
 from testbed.air.medium import Medium
 from testbed.config import Air
@@ -145,6 +147,136 @@ def test_whoever_is_overdue_is_passed_over_and_it_is_noted(rng):
     lab.ether.close(lab.receiver, idle)
 
 
+def test_what_a_slow_receiver_loses_is_counted_where_it_is_lost(rng):
+    """Three gaps of known length, each behind the samples that were delivered before it; then all is as it was."""
+    lab = Lab(patience_s=0.05)
+    x = codes(rng, 1000)
+    tx, rx = lab.open_tx(0, 100), lab.ether.open(lab.receiver, RX, request(100))
+    gaps = find_attribute(lab.receiver.tree, Request("READ", "cf-ad9361-lpc", "debug", attribute="semtb,gaps"))
+    assert gaps.read() == "0:0"
+    passed = 0
+    for count in (1, 3, 2):  # blocks of 100 that nobody asks for
+        part, x = x[: 100 * (count + 1)], x[100 * (count + 1) :]
+        sending = lab.send(0, tx, part)
+        got = np.frombuffer(lab.ether.pull(lab.receiver, rx, 100, here), "<i2").reshape(-1, 2)
+        assert np.array_equal(got, part[:100] // 8)
+        sending.join(5)
+        passed += len(part)
+        for _ in range(500):  # anybody who waits lets time move, once patience with the receiver is over
+            with lab.ether._changed:
+                lab.ether._advance()
+            if lab.ether.position == passed:
+                break
+            threading.Event().wait(0.01)
+    assert gaps.read() == "100:100 200:300 300:200"
+
+
+def test_a_listener_changes_nothing(rng):
+    """One listens all the time. A receiver whose client is connected, and that opens its buffer 0.3 s after the first
+    of two transmitters has begun, still hears both from their first samples on."""
+    lab = Lab(senders=2, patience_s=0.5)
+    listener = VirtualPluto("127.0.0.8")
+    ears = [
+        Hearing(pluto, {i: (p, 0) for i, p in enumerate(lab.senders)}, lambda rate_hz: Sum())
+        for pluto in (lab.receiver, listener)
+    ]
+    lab.ether = Ether([*lab.senders, lab.receiver, listener], ears, 0.5)
+    listener.timeout_s = 10.0
+    listener.phy.clock.rate_hz, listener.phy.rx_lo.frequency_hz = int(RATE), 2_400_000_000
+    for pluto in (*lab.senders, listener):
+        for _ in range(2):
+            lab.ether.join(pluto)  # one connection, and one for a buffer
+    lab.ether.join(lab.receiver)
+    stop = threading.Event()
+    ear = lab.ether.open(listener, RX, request(700))
+
+    def listen() -> None:
+        with contextlib.suppress(Refused):  # its buffer is closed under it in the end
+            while not stop.is_set():
+                lab.ether.pull(listener, ear, 700, here)
+
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    x, y = codes(rng, 2000, 400), codes(rng, 2000, 400)
+    buffers = [lab.open_tx(i, 500) for i in (0, 1)]
+    sending = [lab.send(0, buffers[0], x)]
+    stop.wait(0.15)
+    sending.append(lab.send(1, buffers[1], y))
+    stop.wait(0.15)
+    assert not any(tx.moving for tx in buffers)
+    got = lab.receive([2000])
+    stop.set()
+    for thread in sending:
+        thread.join(5)
+    lab.ether.close(listener, ear)
+    listening.join(5)
+    assert np.array_equal(got, (x + y) // 8)
+
+
+def test_several_clients_share_a_receiver(rng):
+    """Each gets every sample that passes while it has its buffer open, in blocks and columns of its own."""
+    lab = Lab()
+    x = codes(rng, 1200)
+    lab.send(0, lab.open_tx(0, 400), x)
+    one = lab.ether.open(lab.receiver, RX, request(300))
+    two = lab.ether.open(lab.receiver, RX, Request("OPEN", number=400, mask=2, mask_digits=8))  # Q alone
+    got: dict[int, bytes] = {}
+
+    def read(key: int, buffer, count: int) -> None:
+        got[key] = b"".join(lab.ether.pull(lab.receiver, buffer, count, here) for _ in range(1200 // count))
+
+    readers = [threading.Thread(target=read, args=a, daemon=True) for a in ((0, one, 300), (1, two, 400))]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(5)
+    assert np.array_equal(np.frombuffer(got[0], "<i2").reshape(-1, 2), x // 8)
+    assert np.array_equal(np.frombuffer(got[1], "<i2"), x[:, 1] // 8)
+
+
+def test_two_clients_fill_the_channels_of_one_transmitter(rng):
+    """2R2T: one sends on the first channel, another on the second, and each is heard where it sends."""
+    sender, receiver = VirtualPluto("127.0.1.2", 2), VirtualPluto("127.0.0.9", 2)
+    ether = Ether(
+        [sender, receiver], [Hearing(receiver, {0: (sender, 0), 1: (sender, 1)}, lambda rate_hz: Wire())], FOREVER
+    )
+    sender.phy.tx_lo.frequency_hz = receiver.phy.rx_lo.frequency_hz = 2_400_000_000
+    receiver.phy.modes, receiver.phy.rx_gains_db = ["manual", "manual"], [40, 40]
+    x = codes(rng, 200)
+    for half, mask in ((x[:100], 3), (x[100:], 12)):
+        tx = ether.open(sender, TX, Request("OPEN", number=100, mask=mask, mask_digits=8))
+        ether.push(sender, tx, half.astype("<i2").tobytes(), here)
+    rx = ether.open(receiver, RX, Request("OPEN", number=100, mask=15, mask_digits=8))
+    got = np.frombuffer(ether.pull(receiver, rx, 100, here), "<i2").reshape(100, 4)
+    assert np.array_equal(got, np.concatenate([x[:100], x[100:]], axis=1) // 8)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_the_level_is_live_while_nobody_takes_samples(opened: bool):
+    """A cyclic tone, and a receive buffer that is not open or idle: RSSI and AGC follow the transmitter's gain."""
+    lab = Lab()
+    lab.receiver.phy.modes = ["slow_attack"]
+    lab.send(0, lab.open_tx(0, 100, cyclic=True), np.full((100, 2), 8000)).join(5)
+    if opened:
+        lab.ether.open(lab.receiver, RX, request(100))
+
+    def read(name: str) -> float:
+        where = Request("READ", "ad9361-phy", "channel", "voltage0", False, name)
+        return float(find_attribute(lab.receiver.tree, where).read().split()[0])
+
+    levels = {}
+    for gain_db in (-10, -30):
+        lab.senders[0].phy.tx_gains_db = [gain_db]
+        levels[gain_db] = read("rssi")
+        assert levels[gain_db] == pytest.approx(
+            40 - 20 * np.log10(8000 * np.sqrt(2) / 2**14) - (gain_db + 10), abs=0.01
+        )
+        assert read("hardwaregain") == np.floor(levels[gain_db] - 12)
+    lab.senders[0].phy.tx_lo.off = True
+    assert read("rssi") == 127.75  # the lowest level that the device tells
+    assert lab.ether.position == 0
+
+
 @pytest.mark.parametrize("tx_db, rx_db, expected", [(-10, 40, 1000), (-30, 40, 100), (-10, 20, 100), (-16, 46, 1000)])
 def test_gains_of_both_sides_count(tx_db, rx_db, expected):
     """Power is what the transmitter's attenuation and the receiver's gain make of it."""
@@ -185,7 +317,7 @@ def test_rssi_is_the_gain_that_full_scale_would_take(tx_db, rx_db):
     steps."""
     lab = Lab()
     lab.senders[0].phy.tx_gains_db, lab.receiver.phy.rx_gains_db = [tx_db], [rx_db]
-    lab.send(0, lab.open_tx(0, 100), np.full((100, 2), 8000)).join(5)
+    lab.send(0, lab.open_tx(0, 100, cyclic=True), np.full((100, 2), 8000)).join(5)
     level_dbfs = 10 * np.log10(np.mean(np.sum((lab.receive([100]) / 2048.0) ** 2, axis=1)))
     where = Request("READ", "ad9361-phy", "channel", "voltage0", False, "rssi")
     value, unit = find_attribute(lab.receiver.tree, where).read().split()
@@ -198,6 +330,14 @@ def test_the_adc_has_twelve_bits():
     lab.receiver.phy.rx_gains_db = [60]
     lab.send(0, lab.open_tx(0, 100), np.tile([16_000, -16_000], (100, 1))).join(5)
     assert np.array_equal(lab.receive([100]), np.tile([2047, -2048], (100, 1)))
+
+
+def test_the_dac_has_twelve_bits():
+    """The lowest four of 16 do nothing, as an arithmetic shift drops them: for both signs."""
+    lab = Lab()
+    sent = np.array([[15, -1], [16, -16], [31, -17], [8015, -8001]])
+    lab.send(0, lab.open_tx(0, 4), sent).join(5)
+    assert np.array_equal(lab.receive([4]), [[0, -2], [2, -2], [2, -4], [1000, -1002]])
 
 
 def test_an_offset_of_the_oscillators_turns_the_samples(rng):

@@ -70,8 +70,8 @@ def talk(pluto: VirtualPluto, said: bytes, patience_s: float = 0.0) -> bytes:
         feeder.join(5)
     thread.join(5)
     assert not thread.is_alive()
-    assert pluto.tx is None  # a client that is gone has closed its buffers
-    assert pluto.rx is None
+    assert not pluto.tx_buffers  # a client that is gone has closed its buffers
+    assert not pluto.rx_buffers
     return bytes(heard)
 
 
@@ -169,16 +169,54 @@ def test_a_buffer_that_no_air_moves_times_out(pluto: VirtualPluto):
     assert heard == b"0\n" + 4 * b"0\n16\n" + b"0\n-110\n"
 
 
-def test_a_second_client_finds_the_buffer_busy_until_the_first_is_gone(pluto: VirtualPluto):
+def test_a_cyclic_buffer_is_shared_with_nobody(pluto: VirtualPluto):
+    """As in iiod: EBUSY for whoever comes second, cyclic or not, until the first is gone; others share."""
     ether = Ether([pluto], [], 0.0)
-    request = parse(b"OPEN cf-ad9361-lpc 8 00000003")
-    assert request is not None
-    first = ether.open(pluto, RX, request)
-    with pytest.raises(Refused) as refused:
-        ether.open(pluto, RX, request)
-    assert refused.value.number == errno.EBUSY
-    ether.close(pluto, first)
-    ether.open(pluto, RX, request)
+    cyclic = parse(b"OPEN cf-ad9361-dds-core-lpc 8 00000003 CYCLIC")
+    plain = parse(b"OPEN cf-ad9361-dds-core-lpc 8 00000003")
+    assert cyclic is not None
+    assert plain is not None
+    for one, two in ((cyclic, plain), (plain, cyclic), (cyclic, cyclic)):
+        first = ether.open(pluto, TX, one)
+        with pytest.raises(Refused) as refused:
+            ether.open(pluto, TX, two)
+        assert refused.value.number == errno.EBUSY
+        ether.close(pluto, first)
+    assert not pluto.tx_buffers
+    ether.open(pluto, TX, plain)
+    ether.open(pluto, TX, plain)
+    assert len(pluto.tx_buffers) == 2
+
+
+def test_a_client_that_takes_too_little_is_cut_off_within_one_limit(pluto: VirtualPluto, monkeypatch):
+    """It takes a few bytes now and then of an answer of 4 MB: each of them does not begin the limit anew."""
+    monkeypatch.setattr("testbed.air.iiod.client.SEND_LIMIT_S", 0.6)
+    monkeypatch.setattr("testbed.air.iiod.client.SLOWEST_BYTES_S", 1e12)
+    ours, theirs = socket.socketpair()
+    client = Client(pluto, Ether([pluto], [], 0.0), theirs, threading.Lock())
+    ended: list[BaseException] = []
+
+    def serve() -> None:
+        try:
+            client.run()
+        except OSError as error:
+            ended.append(error)
+        finally:
+            client.close()
+            theirs.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    ours.sendall(b"OPEN cf-ad9361-lpc 1000000 00000003\r\nREADBUF cf-ad9361-lpc 4000000\r\n")
+    for _ in range(100):
+        thread.join(0.1)
+        if not thread.is_alive():
+            break
+        ours.recv(100)
+    assert not thread.is_alive()
+    assert isinstance(ended[0], TimeoutError)
+    assert (pluto.clients, pluto.rx_buffers) == (0, [])
+    ours.close()
 
 
 def test_a_line_without_end_is_cut_off(pluto: VirtualPluto):

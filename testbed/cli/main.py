@@ -218,16 +218,28 @@ def doctor() -> None:
     examine()
 
 
-@app.command(epilog="Example:  semtb plot docs/results/*.json --out psnr.svg")
+@app.command(
+    epilog="Examples:  semtb plot docs/results/*-awgn.json --out psnr.svg  |  "
+    "semtb plot sweep.json --against air.doppler_hz --where air.snr_db=20 --out doppler.svg"
+)
 def plot(
     files: Annotated[list[Path], typer.Argument(help="Result files, ours or quoted.")],
     out: Annotated[Path, typer.Option(help="The SVG to write.")],
+    against: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="KEY", help="The axis of a sweep to draw against; else its first."),
+    ] = None,
+    where: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="KEY=VALUE", help="Of a sweep, only where this axis has this value; may be repeated."),
+    ] = None,
 ) -> None:
-    """Draw PSNR against SNR from result files."""
-    from testbed.files import write_aside
-    from testbed.report.curves import psnr_against_snr, read_curve
+    """Draw PSNR against SNR, or against any axis of a sweep beside the single-user bound, from result files."""
+    from testbed.files import require_writable, write_aside
+    from testbed.report.curves import psnr_figure, read_curves
 
-    write_aside(out, psnr_against_snr([read_curve(path) for path in files]).encode())
+    require_writable(out)
+    write_aside(out, psnr_figure([read_curves(path, against, where or []) for path in files]).encode())
     typer.echo(f"written: {out}")
 
 

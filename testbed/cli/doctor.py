@@ -7,10 +7,8 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
-from ctypes.util import find_library
 from importlib import metadata
 from pathlib import Path
 
@@ -19,10 +17,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from testbed.cli import caches, probes
 from testbed.record.provenance import machine
 
-SYSTEM_PYTHON = "/usr/bin/python3"  # GNU Radio lives there and never in this environment
-ASK_S = 20.0  # for another program to tell its version; the first import of GNU Radio is slow
+TRAIN, PLUTO = "pip install 'semcom-testbed[train]'", "pip install 'semcom-testbed[pluto]'"
+LIBIIO = "sudo apt-get install libiio0 libiio-utils"
+FOR_TRAINING = {"torch": "torch", "onnx": "onnx", "onnxscript": "onnxscript", "dp-accounting": "dp_accounting"}
 DATA_SETS = ("cifar10", "kodak", "mnist")
 
 
@@ -36,24 +36,22 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def examine() -> list[Finding]:
-    """Everything that the testbed can use, in the order: always needed, hardware, optional."""
+    """Everything that the testbed can use, in the order: always needed, training, hardware, boards, optional."""
     return [
         Finding("Python", "everything", platform.python_version()),
         Finding("processor", "everything", machine()),
         package("numpy", "arrays", "pip install semcom-testbed"),
         package("numba", "detector and channel kernels", "pip install semcom-testbed"),
         onnx_runtime(),
-        package("torch", "training codecs", "pip install 'semcom-testbed[train]'"),
-        Finding("libiio", "Pluto radios", libiio(), "sudo apt-get install libiio0 libiio-utils"),
-        package("pylibiio", "Pluto radios", "pip install 'semcom-testbed[pluto]'", module="iio"),
-        package("pyadi-iio", "Pluto radios", "pip install 'semcom-testbed[pluto]'", module="adi"),
-        Finding(
-            "GNU Radio",
-            "interop tests",
-            gnu_radio(),
-            "sudo apt-get install --no-install-recommends gnuradio  (or: make deps-system)",
-        ),
+        kernel_cache(),
+        *(package(name, "training, federation", TRAIN, module) for name, module in FOR_TRAINING.items()),
+        libiio(),
+        iio_binding(),
+        package("pyadi-iio", "Pluto radios", PLUTO, "adi"),
+        Finding("ssh", "semtb deploy, --remote", shutil.which("ssh") or "", "sudo apt-get install openssh-client"),
+        systemd(),
         *data_sets(),
+        *for_tests(),
     ]
 
 
@@ -68,6 +66,48 @@ def package(name: str, purpose: str, install: str, module: str = "") -> Finding:
     return Finding(name, purpose, found, install)
 
 
+def libiio() -> Finding:
+    """The C library that talks to Plutos."""
+    found, why = probes.libiio()
+    return Finding("libiio", "Pluto radios", found, f"{LIBIIO}  ({why})" if why else LIBIIO)
+
+
+def iio_binding() -> Finding:
+    """libiio's Python binding, which a wheel brings without the C library, and which is of no use without it."""
+    finding = package("pylibiio", "Pluto radios", PLUTO, "iio")
+    if not finding.found or not (why := probes.iio_binding()):
+        return finding
+    install = f"{LIBIIO}  (version {finding.found} is installed, and `import iio` says {why})"
+    return Finding(finding.part, finding.purpose, "", install)
+
+
+def for_tests() -> list[Finding]:
+    """What only tests talk to."""
+    version, python = probes.gnu_radio()
+    browser = probes.browser()
+    packages = {
+        "GNU Radio": (f"{version} in {python}" if version else "", "--no-install-recommends gnuradio"),
+        "Chromium and driver": (browser[0] if all(browser) else "", "chromium chromium-driver"),
+        "sshd": (probes.ssh_server(), "openssh-server"),
+    }
+    return [
+        Finding(part, "tests", found, f"sudo apt-get install {package}  (or: make deps-system)")
+        for part, (found, package) in packages.items()
+    ]
+
+
+def systemd() -> Finding:
+    """Without it nothing fails: an edge is then a process that its board does not start again."""
+    found = shutil.which("systemctl") or ""
+    return Finding("systemd", "an edge that outlives a reboot", found, "sudo apt-get install systemd  (on boards)")
+
+
+def kernel_cache() -> Finding:
+    """Where compiled kernels outlive a command."""
+    install = f"export {caches.KERNELS}=DIR  (neither {caches.TOP} nor {caches.user_cache()} can be written)"
+    return Finding("kernel cache", "commands that start at once", caches.kernel_cache(), install)
+
+
 def onnx_runtime() -> Finding:
     """ONNX Runtime with the processors it can use."""
     purpose, install = "encoders and decoders", "pip install onnxruntime"
@@ -77,31 +117,6 @@ def onnx_runtime() -> Finding:
     except Exception as error:  # a broken native library raises what it likes
         return Finding("ONNX Runtime", purpose, "", f"{install}  ({error})")
     return Finding("ONNX Runtime", purpose, f"{runtime.__version__}; providers: {providers}", install)
-
-
-def libiio() -> str:
-    """The C library that talks to Plutos, with the version of its tools where they are installed."""
-    library = find_library("iio")
-    if library is None:
-        return ""
-    tool = shutil.which("iio_info")
-    version = ask([tool, "--version"]) if tool else ""
-    return f"{library}{'; ' + version.splitlines()[0] if version else ''}"
-
-
-def gnu_radio(python: str = SYSTEM_PYTHON) -> str:
-    """Its version, as the system's Python tells it; empty if it is not there."""
-    return ask([python, "-c", "from gnuradio import gr; print(gr.version())"])
-
-
-def ask(command: list[str], limit_s: float = ASK_S) -> str:
-    """What a program prints; empty if it is missing, fails or takes too long."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=True, env=clean)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
 
 
 def data_sets() -> list[Finding]:
@@ -142,8 +157,9 @@ def verdict(findings: list[Finding]) -> str:
     """Which ways in are open, in one line."""
     there = {finding.part for finding in findings if finding.found}
     can = ["semtb run two-users"] if {"numba", "ONNX Runtime"} <= there else []
-    can += ["semtb train"] if "torch" in there else []
-    can += ["Plutos"] if {"libiio", "pyadi-iio"} <= there else []
+    can += ["semtb train", "semtb federate"] if there.issuperset(FOR_TRAINING) else []
+    can += ["Plutos"] if {"libiio", "pylibiio", "pyadi-iio"} <= there else []
+    can += ["semtb deploy"] if "ssh" in there else []
     return f"ready for: {', '.join(can) or 'nothing yet'} ({sys.executable})"
 
 

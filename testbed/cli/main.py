@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from testbed.cli.caches import tell_of_caches
 from testbed.cli.deploy import deploy_app
 from testbed.cli.learn import eval_app, federate_app, train_app
 from testbed.cli.node import EPILOG_AIR, air, edge, radio_app, server
@@ -39,6 +40,7 @@ EPILOG_RUN = (
     "Examples:  semtb run two-users --seed 7  |  semtb run two-users --images ~/photos --set air.snr_db=10  |  "
     "semtb run my.toml --set edges.edge-1.images=/data/kodak --out results/first"
 )
+WITHOUT_KERNELS = ("doctor", "scenarios", "resolve", "switch", "deploy")  # they neither compute nor draw
 
 EPILOG_SWEEP = (
     "Examples:  semtb sweep two-users --seeds 20  |  semtb sweep two-users --over air.snr_db=-10:25:5 "
@@ -65,6 +67,7 @@ def say_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=say_version, is_eager=True, help="Say it and end.")
     ] = False,
@@ -73,6 +76,8 @@ def options(
     """Options of every command."""
     if debug:
         os.environ[DEBUG] = "1"
+    if context.invoked_subcommand not in WITHOUT_KERNELS:
+        tell_of_caches()
 
 
 @app.command(epilog=EPILOG_RUN)

@@ -53,7 +53,6 @@ class Pair:
         if kind == "memory":
             self.tx_uri = self.rx_uri = f"memory:contract-{free_port()}"
         elif kind == "pluto":
-            pytest.importorskip("adi", reason="pip install 'semcom-testbed[pluto]'")
             (tx, rx), self.servers = wired_plutos(channels)
             self.tx_uri, self.rx_uri = f"pluto:ip:{tx},tx_gain_db=-10", f"pluto:ip:{rx},rx_gain_db=40"
             self.step = 1 / 2048  # of its ADC, which ends one step below 1
@@ -86,12 +85,15 @@ class Pair:
             end.close()
 
 
-@pytest.fixture(params=["zmq", "memory", "pluto"])
-def pair(request) -> Iterator[Callable[..., Pair]]:
+PLUTO = pytest.param("pluto", marks=pytest.mark.needs("pluto", "libiio"))
+
+
+def pairs(kind: str) -> Iterator[Callable[..., Pair]]:
+    """Makes pairs of one kind, and closes them."""
     made: list[Pair] = []
 
     def make(channels: int = 1, timeout_s: float = 5.0) -> Pair:
-        made.append(Pair(request.param, channels, timeout_s))
+        made.append(Pair(kind, channels, timeout_s))
         return made[-1]
 
     yield make
@@ -99,17 +101,15 @@ def pair(request) -> Iterator[Callable[..., Pair]]:
         one.close()
 
 
-@pytest.fixture
-def cable(pair) -> Callable[..., Pair]:
+@pytest.fixture(params=["zmq", "memory", PLUTO])
+def pair(request) -> Iterator[Callable[..., Pair]]:
+    yield from pairs(request.param)
+
+
+@pytest.fixture(params=["zmq", "memory"])
+def cable(request) -> Iterator[Callable[..., Pair]]:
     """Pairs on which a peer's absence shows: a receiver of radio waves hears noise whether somebody sends or not."""
-
-    def make(timeout_s: float = 5.0) -> Pair:
-        one = pair(timeout_s=timeout_s)
-        if one.blocks:
-            pytest.skip("a Pluto does not know whether somebody is there")
-        return one
-
-    return make
+    yield from pairs(request.param)
 
 
 def noise(rng, channels, count):

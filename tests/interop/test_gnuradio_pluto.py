@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 
 import pytest
 
 from testbed.air.iiod.air import present
 from tests.addresses import own_address
+from tests.requirements import gnuradio_python
 
-SYSTEM_PYTHON = "/usr/bin/python3"  # GNU Radio lives in the system's Python, never in the project's environment
-INSTALL = "sh tests/interop/deps-system.sh (Debian package gnuradio)"
+pytestmark = pytest.mark.needs("gnuradio")
 LIMIT_S = 30
 
 FLOWGRAPH = """
@@ -51,16 +50,10 @@ except BaseException as error:
 
 def test_gr_iio_finds_every_parameter_by_its_name():
     """Nothing is "not recognized"; rate, bandwidth, tracking, gain and filter are as it said, and samples arrive."""
-    there = subprocess.run(
-        [SYSTEM_PYTHON, "-c", "import gnuradio.iio"], capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
-    if there.returncode:
-        reason = f"needs GNU Radio with gr-iio: {INSTALL}. It said: {there.stderr[-300:]}"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     (server,) = present([own_address()])
     try:
         done = subprocess.run(
-            [SYSTEM_PYTHON, "-c", FLOWGRAPH, f"ip:{server.pluto.address}"],
+            [gnuradio_python(), "-c", FLOWGRAPH, f"ip:{server.pluto.address}"],
             capture_output=True,
             text=True,
             timeout=LIMIT_S,

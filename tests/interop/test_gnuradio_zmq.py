@@ -17,9 +17,9 @@ from testbed.config import Air, AirPort
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import RadioSettings
 from testbed.radio.zmq import ZmqRadio
+from tests.requirements import gnuradio_python
 
-SYSTEM_PYTHON = "/usr/bin/python3"  # GNU Radio lives in the system's Python, never in the project's environment
-INSTALL = "sh tests/interop/deps-system.sh (Debian package gnuradio)"
+pytestmark = pytest.mark.needs("gnuradio")
 RATE = Waveform().sample_rate_hz
 
 FLOWGRAPH = """
@@ -44,21 +44,6 @@ graph.wait()
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def gnuradio() -> None:
-    """Skip with the install command where GNU Radio is missing; in CI it must be there."""
-    try:
-        done = subprocess.run(
-            [SYSTEM_PYTHON, "-c", "import gnuradio.zeromq"], capture_output=True, text=True, timeout=50, check=False
-        )
-        missing = done.stderr.strip().splitlines()[-1] if done.returncode else ""
-    except OSError as error:
-        missing = str(error)
-    if missing:
-        reason = f"needs GNU Radio in {SYSTEM_PYTHON}: {INSTALL}. It said: {missing}"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-
-
 def endpoint() -> str:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -71,7 +56,7 @@ class Flowgraph:
     def __init__(self, role: str, where: str, path: Path, count: int = 0) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
         self.process = subprocess.Popen(
-            [SYSTEM_PYTHON, "-c", FLOWGRAPH, role, where, str(path), str(count)],
+            [gnuradio_python(), "-c", FLOWGRAPH, role, where, str(path), str(count)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +12,12 @@ import pytest
 from PIL import Image
 from selenium import webdriver
 
+from testbed.cli import probes
 from testbed.report.make import make_report
 from tests.unit.report.synthetic_federated import make_federated
 from tests.unit.report.synthetic_run import make_run
 
-pytestmark = pytest.mark.timeout(180)  # a browser's start on a busy core
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(180)]  # a browser's start on a busy core
 
 PHONE = 390, 844  # CSS pixels of a common phone
 DESK = 1280, 2400
@@ -50,11 +49,7 @@ Promise.all(images.map(i => i.decode().then(() => i.naturalWidth, () => 0))).the
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """A headless Chromium with no way out."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        reason = "needs Chromium and its driver: make deps-system, or sudo apt-get install chromium chromium-driver"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    chromium, driver = probes.browser()
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "hide-scrollbars"):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -16,38 +13,16 @@ import pytest
 from testbed.air.iiod.air import present
 from testbed.air.iiod.device import ADC_OVERFLOW, RX
 from testbed.air.iiod.server import IiodServer
-from testbed.errors import AddressInUse, MissingExtra, RadioError, RadioNotFound
+from testbed.errors import RadioError, RadioNotFound
 from testbed.radio.base import RadioSettings
 from testbed.radio.registry import open_radio
 from tests.addresses import own_address
 
-INSTALL = "sh tests/interop/deps-system.sh (Debian packages libiio-utils, libiio0)"
-EXTRA = "pip install 'semcom-testbed[pluto]'"
 RATE = 1.92e6
 LIMIT_S = 50
 
 
-def missing(reason: str) -> None:
-    """Skip; in CI fail."""
-    pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def tools() -> None:
-    """libiio's command line tools."""
-    for tool in ("iio_info", "iio_attr", "iio_readdev"):
-        if shutil.which(tool) is None:
-            missing(f"needs {tool}: {INSTALL}")
-
-
-@pytest.fixture(scope="module")
-def adi():
-    """pyadi-iio with the C library below it."""
-    try:
-        import adi
-    except (ImportError, OSError) as error:
-        missing(f"needs pyadi-iio and libiio: {EXTRA}; {INSTALL}. It said: {error}")
-    return adi
+pytestmark = pytest.mark.needs("pluto", "libiio")
 
 
 @pytest.fixture(params=[1, 2])
@@ -67,8 +42,10 @@ def single() -> Iterator[IiodServer]:
 
 
 @pytest.fixture
-def sdr(adi, single: IiodServer) -> Iterator:
+def sdr(single: IiodServer) -> Iterator:
     """pyadi-iio's Pluto. Its buffers go before its context however the test ends, or libiio crashes the interpreter."""
+    import adi
+
     one = adi.Pluto(uri=f"ip:{single.pluto.address}")
     yield one
     one.tx_destroy_buffer()
@@ -85,7 +62,7 @@ def attribute(uri: str, *words: str) -> str:
     return (done.stdout + done.stderr).strip()
 
 
-def test_iio_info_reads_every_attribute(tools, pluto: IiodServer):
+def test_iio_info_reads_every_attribute(pluto: IiodServer):
     """The whole context, no attribute in error, and the channels of 1R1T or 2R2T."""
     done = run("iio_info", "-u", f"ip:{pluto.pluto.address}", text=True)
     assert done.returncode == 0, done.stderr
@@ -96,7 +73,7 @@ def test_iio_info_reads_every_attribute(tools, pluto: IiodServer):
     assert done.stdout.count("format: le:S16/16>>0") == 2 * pluto.pluto.channels
 
 
-def test_iio_attr_writes_what_is_allowed_and_hears_of_what_is_not(tools, single: IiodServer):
+def test_iio_attr_writes_what_is_allowed_and_hears_of_what_is_not(single: IiodServer):
     uri = f"ip:{single.pluto.address}"
     assert attribute(uri, "-o", "-c", "ad9361-phy", "altvoltage0", "frequency", "2450000001") == "2450000000"
     assert attribute(uri, "-o", "-c", "ad9361-phy", "altvoltage0", "frequency") == "2450000000"
@@ -122,7 +99,7 @@ def test_iio_attr_writes_what_is_allowed_and_hears_of_what_is_not(tools, single:
         ("-D", "ad9361-phy", "bist_tone", "2 500000 6 0"),
     ],
 )
-def test_iio_attr_writes_what_the_driver_takes(tools, single: IiodServer, words: tuple[str, ...]):
+def test_iio_attr_writes_what_the_driver_takes(single: IiodServer, words: tuple[str, ...]):
     """Accepted, and read back as written; of bist_tone the mode."""
     uri = f"ip:{single.pluto.address}"
     done = run("iio_attr", "-u", uri, *words, text=True)
@@ -131,7 +108,7 @@ def test_iio_attr_writes_what_the_driver_takes(tools, single: IiodServer, words:
     assert attribute(uri, *words[:-1]).split()[-1] == words[-1].split()[0]
 
 
-def test_iio_readdev_gets_samples(tools, pluto: IiodServer):
+def test_iio_readdev_gets_samples(pluto: IiodServer):
     """Through digital loopback of the tone generator: a known tone, on all channels or on Q of the first alone."""
     uri, device = f"ip:{pluto.pluto.address}", pluto.pluto
     device.loopback = 1
@@ -204,7 +181,7 @@ def test_a_time_out_of_zero_is_none(sdr, single: IiodServer):
     assert len(sdr.rx()) == 4096
 
 
-def test_our_radio_mutes_its_transmitter_when_it_closes(adi, pluto: IiodServer):
+def test_our_radio_mutes_its_transmitter_when_it_closes(pluto: IiodServer):
     """On all channels: the carrier is on while it is open, with the gain that was asked for, and off afterwards."""
     phy, channels = pluto.pluto.phy, pluto.pluto.channels
     settings = RadioSettings(RATE, tx_channels=channels)
@@ -218,7 +195,7 @@ def test_our_radio_mutes_its_transmitter_when_it_closes(adi, pluto: IiodServer):
     assert [float(gain_db) for gain_db in phy.tx_gains_db] == [-89.75] * channels
 
 
-def test_our_radio_is_mute_while_it_is_set_up(adi, pluto: IiodServer, monkeypatch: pytest.MonkeyPatch):
+def test_our_radio_is_mute_while_it_is_set_up(pluto: IiodServer, monkeypatch: pytest.MonkeyPatch):
     """Whoever used it before left a carrier and a tone: neither is on the air while rate and frequency change."""
     phy, dds = pluto.pluto.phy, pluto.pluto.dds
     dds.tones[0].scale, dds.tones[0].step = 0.5, 1024
@@ -241,7 +218,7 @@ def test_our_radio_is_mute_while_it_is_set_up(adi, pluto: IiodServer, monkeypatc
     assert dds.codes(0, 64) is None
 
 
-def test_our_radio_reports_samples_that_were_lost(adi, single: IiodServer):
+def test_our_radio_reports_samples_that_were_lost(single: IiodServer):
     """One event of kind overflow for the device's status bit, which is cleared; none before and none after."""
     single.ether.patience_s = math.inf  # nothing is lost of itself, however busy this machine is
     with open_radio(f"pluto:ip:{single.pluto.address}", RadioSettings(RATE, rx_channels=1)) as radio:
@@ -259,7 +236,7 @@ def test_our_radio_reports_samples_that_were_lost(adi, single: IiodServer):
         assert not [e for _ in range(1000) for e in radio.receive(9600).events]
 
 
-def test_our_radio_begins_with_the_silence_that_is_asked_for(adi, single: IiodServer, rng):
+def test_our_radio_begins_with_the_silence_that_is_asked_for(single: IiodServer, rng):
     """10 ms at 1.92 MS/s, then every sample as it was sent; through digital loopback, which is exact."""
     single.ether.patience_s, single.pluto.loopback = math.inf, 1
     codes = rng.integers(-1000, 1001, (2, 5000))
@@ -282,7 +259,7 @@ def test_our_radio_begins_with_the_silence_that_is_asked_for(adi, single: IiodSe
     assert np.array_equal(got[:, 19_200:], x / 2)  # tx >> 4: 2^14 there is 2^10 of 2^11 here
 
 
-def test_our_radio_sets_what_it_receives_with(adi, single: IiodServer):
+def test_our_radio_sets_what_it_receives_with(single: IiodServer):
     phy = single.pluto.phy
     uri = f"pluto:ip:{single.pluto.address},lo_hz=868e6,rx_gain_db=12"
     with open_radio(uri, RadioSettings(RATE, rx_channels=1)) as radio:
@@ -303,23 +280,12 @@ def test_our_radio_sets_what_it_receives_with(adi, single: IiodServer):
         ("", RadioSettings(RATE, rx_channels=2), "2 channels wanted: this Pluto has 1"),
     ],
 )
-def test_our_radio_says_what_a_pluto_cannot(adi, single: IiodServer, more: str, settings: RadioSettings, said: str):
+def test_our_radio_says_what_a_pluto_cannot(single: IiodServer, more: str, settings: RadioSettings, said: str):
     with pytest.raises(RadioError, match=said):
         open_radio(f"pluto:ip:{single.pluto.address}{more}", settings)
 
 
-def test_a_pluto_that_is_not_there_is_named(adi):
+def test_a_pluto_that_is_not_there_is_named():
     where = own_address()
     with pytest.raises(RadioNotFound, match=rf"no Pluto at ip:{where} \(connection refused\)\. Is it plugged in\?"):
         open_radio(f"pluto:ip:{where}", RadioSettings(RATE, rx_channels=1))
-
-
-def test_a_second_server_of_an_address_is_refused(single: IiodServer):
-    with pytest.raises(AddressInUse, match=single.pluto.address):
-        present([single.pluto.address])
-
-
-def test_without_the_extra_its_name_is_said(monkeypatch):
-    monkeypatch.setitem(sys.modules, "adi", None)
-    with pytest.raises(MissingExtra, match=r"semcom-testbed\[pluto\]"):
-        open_radio("pluto:ip:127.0.0.2", RadioSettings(RATE, rx_channels=1))

@@ -22,6 +22,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from testbed.cli import probes
 from testbed.deploy import edges as deploying
 from testbed.deploy.ssh import Target
 from testbed.errors import BoardError
@@ -30,7 +31,7 @@ from testbed.experiments.simulate import simulate
 from testbed.record.folder import RunFolder
 from testbed.record.schema import metrics_bytes, read_result
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.needs("sshd"), pytest.mark.timeout(180)]
 Run = Any  # of conftest.py, which pytest loads and nobody imports
 # A shell's background job starts with Ctrl-C ignored, and tests may run in one.
 AS_IN_A_TERMINAL: Any = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
@@ -39,7 +40,6 @@ ROOT = Path(__file__).resolve().parents[2]
 UNIT = "firmware_configs/systemd/semtb-edge.service"
 END_S, MARGIN_S = 3.0, 2.0  # of a run that cannot go on, and for a machine that does much else meanwhile
 GONE_S = 8.0  # after the end of a run nothing of it may be left on the board; the limit is for a loaded machine
-MISSING = "sshd is missing: sudo apt-get install openssh-server (make deps-system)"
 LASTING = ("--set", "air.block_samples=64")
 
 
@@ -130,12 +130,7 @@ class Board:
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if sshd is None or shutil.which("ssh") is None:
-        if os.environ.get("CI"):
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
-    made = Board(tmp_path_factory.mktemp("board"), sshd)
+    made = Board(tmp_path_factory.mktemp("board"), probes.ssh_server())
     yield made
     made.process.terminate()
     made.process.wait(10)

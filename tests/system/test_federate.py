@@ -14,8 +14,10 @@ import numpy as np
 import psutil
 import pytest
 
-pytest.importorskip("torch", reason="pip install 'semcom-testbed[train]'")
-pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
+from tests.requirements import TRAINING
+
+pytest.importorskip("torch", reason=TRAINING)
+pytest.importorskip("dp_accounting", reason=TRAINING)
 
 from testbed.codec.classifier import read_installed
 from testbed.data.digits import split

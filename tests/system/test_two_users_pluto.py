@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,20 +12,10 @@ from testbed.record.folder import RunFolder
 from testbed.record.schema import Result, read_result
 from tests.addresses import own_address
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.needs("pluto", "libiio"), pytest.mark.timeout(240)]
 LIMIT_S = 110
 BAR_DB = 0.5  # the issue's
 SMALL = ("--set", "max_pixels=12000")
-
-
-@pytest.fixture(autouse=True)
-def adi() -> None:
-    """pyadi-iio and the C library; in CI they must be there."""
-    try:
-        import adi  # noqa: F401
-    except (ImportError, OSError) as error:
-        reason = f"needs pyadi-iio and libiio: pip install 'semcom-testbed[pluto]'; make deps-system. It said: {error}"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
 def semtb(folder: Path, scenario: str, *arguments: str) -> tuple[Result, str]:

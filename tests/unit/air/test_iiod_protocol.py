@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testbed.air.iiod import protocol
+from testbed.air.iiod.air import present
 from testbed.air.iiod.client import Client
 from testbed.air.iiod.device import VirtualPluto
 from testbed.air.iiod.ether import Ether
 from testbed.air.iiod.protocol import Refused, Request, parse
+from testbed.errors import AddressInUse
+from tests.addresses import own_address
 
 PHY = "ad9361-phy"
 RX, TX = "cf-ad9361-lpc", "cf-ad9361-dds-core-lpc"
@@ -222,3 +225,13 @@ def test_a_client_that_takes_too_little_is_cut_off_within_one_limit(pluto: Virtu
 def test_a_line_without_end_is_cut_off(pluto: VirtualPluto):
     assert talk(pluto, b"READ " + b"x" * 5000 + b"\r\nVERSION\r\n") == b""
     assert protocol.MAX_LINE <= 1024
+
+
+def test_a_second_server_of_an_address_is_refused():
+    where = own_address()
+    (first,) = present([where])
+    try:
+        with pytest.raises(AddressInUse, match=where):
+            present([where])
+    finally:
+        first.close()

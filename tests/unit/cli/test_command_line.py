@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cli import doctor
+from testbed.cli import doctor, probes
 from testbed.cli.doctor import Finding
 from testbed.experiments.resolve import free_base, resolve, write_configs
 from testbed.experiments.scenario_files import open_scenario
@@ -149,7 +149,7 @@ def test_doctor_looks_at_every_part_that_the_project_can_use(monkeypatch: pytest
     (tmp_path / "cifar10").mkdir()
     (tmp_path / "kodak").mkdir()
     (tmp_path / "kodak" / "kodim01.png").write_bytes(b"x")
-    monkeypatch.setattr(doctor, "ask", lambda command, limit_s=0.0: "")
+    monkeypatch.setattr(probes, "ask", lambda command, limit_s=0.0: "")
     findings = {finding.part: finding for finding in doctor.examine()}
     for part in ("libiio", "pylibiio", "pyadi-iio", "torch", "ONNX Runtime", "GNU Radio", "numba"):
         assert findings[part].install
@@ -167,5 +167,5 @@ def test_doctor_ends_well_whatever_it_finds():
 
 def test_asking_a_program_that_hangs_ends(tmp_path: Path):
     began = time.monotonic()
-    assert doctor.ask([sys.executable, "-c", "import time; time.sleep(60)"], limit_s=0.2) == ""
+    assert probes.ask([sys.executable, "-c", "import time; time.sleep(60)"], limit_s=0.2) == ""
     assert time.monotonic() - began < 50  # the sleep would be 60

@@ -13,8 +13,9 @@ from testbed.codec.classifier import Classifier, install, read_installed
 from testbed.codec.evidence import Landmarks
 from testbed.codec.links import Link
 from testbed.errors import CodecError, ScenarioError
+from tests.requirements import TRAINING
 
-torch = pytest.importorskip("torch", reason="pip install 'semcom-testbed[train]'")
+torch = pytest.importorskip("torch", reason=TRAINING)
 from testbed.codec.train import classifier as training  # noqa: E402
 
 

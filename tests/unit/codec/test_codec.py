@@ -82,7 +82,7 @@ def test_wrong_shapes_are_refused(codec):
         codec.decode(np.zeros(5, np.complex64), np.zeros(5, np.float32), 32, 32)
 
 
-@pytest.mark.needs_data
+@pytest.mark.needs("data")
 def test_psnr_at_10_db_is_at_least_29_db(codec):
     """Every fourth picture of the test set, less the 95 % interval; `semtb eval deepjscc` takes all."""
     score = awgn_score(codec, cifar10.load_test()[::4], 10.0, np.random.default_rng(3))
@@ -90,7 +90,7 @@ def test_psnr_at_10_db_is_at_least_29_db(codec):
     assert score.mean_psnr_db > score.psnr_of_mean_mse_db  # Jensen: the mean of logarithms
 
 
-@pytest.mark.needs_data
+@pytest.mark.needs("data")
 def test_psnr_rises_with_snr(codec):
     """0 to 20 dB in steps of 2.5 on 500 pictures, same pictures at each: every step gains."""
     planes = cifar10.load_test()[:500]
@@ -100,7 +100,7 @@ def test_psnr_rises_with_snr(codec):
     assert np.all(np.diff(scores) > 0.1), scores
 
 
-@pytest.mark.needs_data
+@pytest.mark.needs("data")
 def test_the_card_tells_what_the_files_do(codec):
     """The card's curve against a measurement on 1,000 pictures: within their interval plus 0.15 dB of sampling."""
     (curve,) = codec.card.curves

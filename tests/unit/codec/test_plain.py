@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="pip install 'semcom-testbed[train]'")
+from tests.requirements import TRAINING
+
+onnx = pytest.importorskip("onnx", reason=TRAINING)
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from testbed.codec.onnx import open_session  # noqa: E402

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx", reason="changed codecs are made with onnx: pip install 'semcom-testbed[train]'")
+from tests.requirements import TRAINING
+
+pytest.importorskip("onnx", reason=TRAINING)
 
 from testbed.codec.card import read_card
 from testbed.codec.probe import probe_picture
@@ -72,7 +74,7 @@ def test_a_photograph_on_which_an_encoder_breaks_a_convention_is_not_sent(monkey
             codec.encode(probe_picture(32, 32))
 
 
-@pytest.mark.needs_data
+@pytest.mark.needs("data")
 @pytest.mark.parametrize("command", ["run two-users --set codec.name={}", "eval deepjscc --codec {}"])
 def test_a_command_refuses_in_one_line_before_it_begins(command: str, tmp_path: Path):
     """Status 2, and no run folder."""

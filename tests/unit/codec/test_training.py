@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra: pip install 'semcom-testbed[train]'")
+from tests.requirements import TRAINING
+
+torch = pytest.importorskip("torch", reason=TRAINING)
 
 from testbed.codec.registry import open_codec  # noqa: E402
 from testbed.codec.train.channels import add_noise, draw_no_eff  # noqa: E402

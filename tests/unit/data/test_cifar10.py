@@ -64,7 +64,7 @@ def test_the_message_says_what_to_set(monkeypatch):
         cifar10.data_root()
 
 
-@pytest.mark.needs_data
+@pytest.mark.needs("data")
 def test_the_test_set_is_the_one_that_papers_use():
     """10,000 pictures whose channel means are the published ones (0.4942, 0.4851, 0.4504) to four digits."""
     planes = cifar10.load_test()

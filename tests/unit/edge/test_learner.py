@@ -9,8 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="pip install 'semcom-testbed[train]'")
-pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
+from tests.requirements import TRAINING
+
+pytest.importorskip("torch", reason=TRAINING)
+pytest.importorskip("dp_accounting", reason=TRAINING)
 
 import torch
 from torch import nn

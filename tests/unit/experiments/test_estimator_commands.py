@@ -68,9 +68,9 @@ def test_lost_frames_do_not_count():
     assert ratio_db(top, bottom, lost, 1)[0] == pytest.approx(0.0)
 
 
+@pytest.mark.needs("torch")
 def test_a_training_leaves_a_network_that_runs(tmp_path, monkeypatch):
     """One epoch of one block: ONNX and card in the folder, measured, and taken up again without training anew."""
-    pytest.importorskip("torch", reason="training needs the extra: pip install 'semcom-testbed[train]'")
     monkeypatch.setattr(estimator_commands, "CARD_FRAMES", 2)
     monkeypatch.setattr("sys.argv", ["semtb", "train", "estimator"])
     estimator_commands.train_estimator(tmp_path, None, 1, 4, 7, 1)

@@ -9,7 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
+from tests.requirements import TRAINING
+
+pytest.importorskip("dp_accounting", reason=TRAINING)
 
 from testbed.config import EdgeConfig, ServerConfig
 from testbed.config_federation import LearnerConfig, TeacherConfig, load_node_or_federated

@@ -13,8 +13,10 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from typer.testing import CliRunner
 
-pytest.importorskip("torch", reason="pip install 'semcom-testbed[train]'")
-pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
+from tests.requirements import TRAINING
+
+pytest.importorskip("torch", reason=TRAINING)
+pytest.importorskip("dp_accounting", reason=TRAINING)
 
 from edge.learner import noise_source
 from testbed.cli.main import app

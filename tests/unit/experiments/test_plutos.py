@@ -88,9 +88,9 @@ def test_radio_options_become_settings_of_their_nodes():
             radio_settings("two-users", [wrong])
 
 
+@pytest.mark.needs("pluto", "libiio")
 def test_the_list_of_radios_shows_a_virtual_pluto(monkeypatch):
     """Also where libiio's own scan fails, as it does without Avahi."""
-    pytest.importorskip("iio", reason="pip install 'semcom-testbed[pluto]'", exc_type=(ImportError, OSError))
     monkeypatch.setattr(plutos, "LOOKED_AT", FREE[:2])
     (server,) = present(FREE[:1])
     try:

@@ -254,7 +254,7 @@ def test_a_sweep_over_doppler_on_two_workers_equals_one():
         assert msgspec.convert(figures, Figures).frames_sent > 0
 
 
-@pytest.mark.needs_data
+@pytest.mark.needs("data")
 def test_a_codec_goes_through_the_same_engine():
     """A codec over AWGN at two SNRs, in this thread and on two threads: equal, and better at the higher one."""
     points = [Point({"snr_db": snr}) for snr in (0.0, 10.0)]

@@ -10,8 +10,9 @@ from scipy.stats import norm
 
 from testbed.errors import ScenarioError
 from testbed.privacy.accounting import epsilon_spent, noise_multiplier
+from tests.requirements import TRAINING
 
-pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
+pytest.importorskip("dp_accounting", reason=TRAINING)
 
 
 @pytest.mark.parametrize(("epsilon", "releases", "z"), [(0.5, 1, 7.03), (4, 1, 1.08), (8, 1, 0.60), (4, 10, 3.42)])

@@ -16,7 +16,9 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-pytest.importorskip("dp_accounting", reason="pip install 'semcom-testbed[train]'")
+from tests.requirements import TRAINING
+
+pytest.importorskip("dp_accounting", reason=TRAINING)
 
 from testbed.errors import BudgetSpent
 from testbed.privacy.accounting import epsilon_spent, noise_multiplier

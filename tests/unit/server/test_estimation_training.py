@@ -6,7 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra: pip install 'semcom-testbed[train]'")
+from tests.requirements import TRAINING
+
+torch = pytest.importorskip("torch", reason=TRAINING)
 
 from server.estimation.dnn import DnnEstimator  # noqa: E402
 from server.estimation.image import first_profiles, image_of  # noqa: E402

@@ -7,6 +7,7 @@ A *scenario* names everything of a run. From it each process gets its own *node 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,16 +41,31 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Net(Strict, frozen=True):
     """Where processes meet when they run on one machine. ``port_base`` 0 lets ``semtb run`` choose free ports."""
 
-    host: str = "127.0.0.1"
+    host: str = "127.0.0.1"  # an address, IPv6 with brackets or without, or localhost
     port_base: int = 0
 
     def __post_init__(self) -> None:
+        try:
+            ipaddress.ip_address(self.plain_host)
+        except ValueError:
+            check(False, "net.host", self.host, "an address such as 127.0.0.1 or [::1], or localhost")
         check(
             self.port_base == 0 or 1024 <= self.port_base <= 65000,
             "net.port_base",
             self.port_base,
             "0 (free ports) or 1024..65000",
         )
+
+    @property
+    def plain_host(self) -> str:
+        """The address, without brackets."""
+        host = self.host[1:-1] if self.host.startswith("[") and self.host.endswith("]") else self.host
+        return "127.0.0.1" if host == "localhost" else host
+
+    def endpoint(self, port: int) -> str:
+        """``tcp://host:port``"""
+        host = self.plain_host
+        return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
 class CodecChoice(Strict, frozen=True):

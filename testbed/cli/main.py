@@ -51,6 +51,7 @@ app = typer.Typer(
     name="semtb",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # brackets in a help text are part of it
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Semantic communication over real or emulated radios: pictures in, one shared channel, pictures out.",

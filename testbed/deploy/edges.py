@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
 from testbed.config import EdgeConfig, Scenario
 from testbed.deploy.boards import HINTS, ask
@@ -93,7 +94,7 @@ def deploy(scenario: Scenario, name: str, target: Target, wishes: Wishes, consol
         folder.mkdir()
 
         def say(words: str) -> None:
-            status.update(f"{target.host}: {words}")
+            status.update(Text(f"{target.host}: {words}"))
 
         manifest = lay_release(folder, config, root, release, wishes.board_images)
         wheel = make_wheel(Path(scratch))

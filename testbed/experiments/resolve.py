@@ -65,10 +65,10 @@ def resolve(scenario: Scenario) -> list[Node]:
             "give each a radio, or none, so that the emulated air carries all"
         )
     wanted = 1 + (len(scenario.edges) + server.antennas if emulated else 0)
-    base = scenario.net.port_base or free_base(scenario.net.host, wanted)
+    base = scenario.net.port_base or free_base(scenario.net.plain_host, wanted)
     virtual = {name: pluto for name, radio in own.items() if (pluto := loopback_pluto(radio))}
     presented = unserved(own, virtual)
-    addresses = [f"tcp://{scenario.net.host}:{base + i}" for i in range(wanted)]
+    addresses = [scenario.net.endpoint(base + i) for i in range(wanted)]
     control, ports = addresses[0], addresses[1:]
 
     def radio_of(name: str, port: str) -> str:
@@ -189,9 +189,9 @@ def require_free(scenario: Scenario, nodes: list[Node]) -> None:
     assert isinstance(server, ServerConfig)
     used = 1 + (sum(len(p.tx) + len(p.rx) for p in air.ports) if air else 0)
     for port in range(base, base + used) if base else ():
-        if taken(scenario.net.host, port):
+        if taken(scenario.net.plain_host, port):
             raise AddressInUse(
-                f"tcp://{scenario.net.host}:{port}: this port is taken, perhaps by another run. "
+                f"{scenario.net.endpoint(port)}: this port is taken, perhaps by another run. "
                 f"Use --set net.port_base=0 (is {base}) for free ones; ss -ltnp 'sport = :{port}' names who holds it"
             )
 

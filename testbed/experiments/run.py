@@ -150,7 +150,7 @@ def run_processes(
     files = write_configs(folder.path, scenario, nodes)
     server, members = nodes[0], nodes[1:]
     assert isinstance(server.config, ServerConfig)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         watch = Watch(bar, "getting ready", "on the air, {counted} frames received")
         with Family(watch.on_line, debug) as family:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from testbed.data.digits import Split, split
 from testbed.errors import MissingExtra, SemtbError
@@ -45,7 +46,7 @@ def federate_digits(options: Options, out: Path | None, stop: StopRequest, debug
         if outcome.status == 0:
             try:
                 with stop.interrupting(), errors.status("measuring and comparing") as status:
-                    result = measure(options, configs, parts, folder, began, status.update)
+                    result = measure(options, configs, parts, folder, began, lambda words: status.update(Text(words)))
             except KeyboardInterrupt:
                 outcome = Outcome(stop.exit_status, f"stopped by {stop.reason} before it was measured")
     except KeyboardInterrupt:
@@ -81,7 +82,7 @@ def run_processes(
     files: dict[str, Path], folder: RunFolder, errors: Console, stop: StopRequest, debug: bool
 ) -> Outcome:
     """Start server and edges, and wait until all is done or one of them is not well."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         watch = Watch(bar, "edges learn alone", "round {done} of {total}, {counted} uploads")
         with Family(watch.on_line, debug) as family:

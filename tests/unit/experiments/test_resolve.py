@@ -59,6 +59,23 @@ def test_a_port_base_is_kept():
     assert server.control == "tcp://127.0.0.1:31000"
 
 
+@pytest.mark.parametrize(
+    ("host", "written"), [("[::1]", "[::1]"), ("::1", "[::1]"), ("localhost", "127.0.0.1"), ("127.0.0.3", "127.0.0.3")]
+)
+def test_bus_and_radios_meet_at_the_same_host(host: str, written: str):
+    scenario = load_scenario(find_scenario("two-users"), [f"net.host={host}", "net.port_base=20000"])
+    server, air, edge, _ = resolve(scenario)
+    assert server.config.control == air.config.control == f"tcp://{written}:20000"
+    assert edge.config.radio == f"zmq:tx_port=tcp://{written}:20001"
+    assert air.config.ports[0].tx == [f"tcp://{written}:20001"]
+
+
+@pytest.mark.parametrize("host", ["", "my host", "[::1", "127.0.0.1:5", "example.org"])
+def test_a_host_that_is_no_address_is_refused_before_anything_starts(host: str):
+    with pytest.raises(ScenarioError, match=r"net.host = .*allowed: an address such as"):
+        load_scenario(find_scenario("two-users"), [f"net.host={host}"])
+
+
 def test_more_antennas_have_more_ports():
     server = configs("server.antennas=4")["server"]
     assert isinstance(server, ServerConfig)

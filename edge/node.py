@@ -30,7 +30,6 @@ from testbed.record.folder import sent_name
 
 LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
 AHEAD_FRAMES = 64  # half a second at 1.92 MS/s
-LOCK_STEP = ("zmq", "memory")  # radios whose peer waits for samples
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
         settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, tx_channels=1)
         with open_radio(config.radio, settings) as radio:
             stream = transmitter.stream(pictures, switching.codec_for)
-            pieces = Ahead(stream, ahead_of(config, plan), "encode-ahead")
+            pieces = Ahead(stream, ahead_of(config, plan, radio.paced), "encode-ahead")
             try:
                 while not (pieces.filled() or switching.holding):
                     give_up_if_stopped(member, should_stop)
@@ -113,11 +112,11 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
                 switching.take(member.hear(LOOK_S))  # all is encoded: who asks for a switch now is told so
 
 
-def ahead_of(config: EdgeConfig, plan: Plan) -> int:
+def ahead_of(config: EdgeConfig, plan: Plan, paced: bool) -> int:
     """How many pieces are encoded ahead: all for a radio that does not wait, since an encoder may be slower than it."""
     if config.edge.ahead_frames is not None:
         return config.edge.ahead_frames
-    return AHEAD_FRAMES if config.radio.partition(":")[0] in LOCK_STEP else plan.frames + 1
+    return AHEAD_FRAMES if paced else plan.frames + 1
 
 
 @contextmanager

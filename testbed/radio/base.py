@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 import msgspec
 import numpy as np
 
+from testbed.errors import RadioError
+
 
 class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a node asks of its radio when it opens it."""
@@ -20,8 +22,29 @@ class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: float = 4.0  # after which an absent peer is named: within 5 s, with what it takes to start and to probe
 
 
+class RadioIdentity(msgspec.Struct, frozen=True):
+    """Who answers behind a URI; what a radio does not know of itself is empty."""
+
+    scheme: str
+    address: str
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+
+
+class Tuning(msgspec.Struct, frozen=True):
+    """Frequency and gains. In an order, None leaves one as it is; in an answer, it says that there is none."""
+
+    lo_hz: float | None = None
+    tx_gain_db: float | None = None
+    rx_gain_db: float | None = None
+
+
 class RadioEvent(msgspec.Struct, frozen=True):
-    """Something that happened to the samples: overflow, underflow, late, lost or malformed, counted in samples."""
+    """Something that happened to the samples: overflow, underflow, late, lost, retuned or malformed.
+
+    ``sample`` is the first that it befell, ``count`` how many: those of an overflow are there, as zeros.
+    """
 
     kind: str
     sample: int
@@ -30,7 +53,10 @@ class RadioEvent(msgspec.Struct, frozen=True):
 
 
 class RxBlock(msgspec.Struct, frozen=True):
-    """Samples as they came: [antenna, sample] complex64, the index of the first, and the events that ride with them."""
+    """Samples as they came: [antenna, sample] complex64, the index of the first, and the events that ride with them.
+
+    What a radio knows it lost is filled with zeros, so that indices stay those of the air.
+    """
 
     samples: np.ndarray
     first_sample: int
@@ -49,6 +75,33 @@ class Radio(Protocol):
 
     uri: str
     settings: RadioSettings
+
+    @property
+    def paced(self) -> bool:
+        """Whether its peer waits for this node, so that nothing is lost however slow the node is."""
+        ...
+
+    @property
+    def identity(self) -> RadioIdentity:
+        """Who it is."""
+        ...
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """Frequency and gains in force; None if there is nothing to tune."""
+        ...
+
+    def retune(self, tuning: Tuning) -> Tuning:
+        """Change frequency or gains; what is in force then. Not while another thread is in `receive`.
+
+        What is received next was taken at the new setting; an event `retuned` says where.
+
+        Raises
+        ------
+        RadioError
+            If there is nothing to tune, or the radio does not take a value; nothing has changed then.
+        """
+        ...
 
     def send(self, samples: np.ndarray) -> None:
         """Queue [antenna, sample] complex64 for transmission, gapless after what was sent before; blocks when full."""
@@ -69,3 +122,8 @@ class Radio(Protocol):
     def __enter__(self) -> Radio: ...
 
     def __exit__(self, *exc: object) -> None: ...
+
+
+def nothing_to_tune(uri: str) -> RadioError:
+    """The refusal of a radio without oscillator and gains."""
+    return RadioError(f"{uri}: it has no frequency and no gains to set: only a radio of hardware has (pluto:…)")

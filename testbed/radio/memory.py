@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from testbed.errors import PeerLost, PeerUnreachable, RadioError
-from testbed.radio.base import RadioSettings, RxBlock
+from testbed.radio.base import RadioIdentity, RadioSettings, RxBlock, Tuning, nothing_to_tune
 from testbed.radio.zmq import in_range
 
 QUEUE_SAMPLES = 200_000  # on the cable; send blocks beyond
@@ -75,6 +75,24 @@ class MemoryRadio:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def paced(self) -> bool:
+        """Both ends wait for each other."""
+        return True
+
+    @property
+    def identity(self) -> RadioIdentity:
+        """The cable's name."""
+        return RadioIdentity("memory", self._name)
+
+    @property
+    def tuning(self) -> None:
+        """A cable has no frequency."""
+
+    def retune(self, tuning: Tuning) -> Tuning:
+        """See `testbed.radio.base.Radio.retune`."""
+        raise nothing_to_tune(self.uri)
 
     def send(self, samples: np.ndarray) -> None:
         """See `testbed.radio.base.Radio.send`."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import logging
 import threading
 
+import msgspec
 import numpy as np
 
 from testbed.errors import PeerLost, RadioError
-from testbed.radio.base import RadioEvent, RadioSettings, RxBlock
-from testbed.radio.pluto_device import TX_DEVICE, Choice, PlutoDevice, open_device, parse
+from testbed.radio.base import RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning
+from testbed.radio.pluto_device import TX_DEVICE, Choice, PlutoDevice, in_ranges, open_device, parse
 from testbed.radio.pluto_receiver import Receiver
+from testbed.radio.pluto_watch import Watch
 from testbed.radio.zmq import in_range
 
 BLOCK_SAMPLES = 9_600  # of a buffer, 5 ms at 1.92 MS/s; at any rate far below the 2.5 s that a buffer may last
@@ -18,6 +21,8 @@ KERNEL_BUFFERS = 4  # blocks of a TX buffer that wait in the device: 20 ms that 
 TX_FULL_SCALE = 1 << 14
 CLOSE_S = 0.1  # for a block on its way
 WOKEN_S = 2.0  # for a thread whose wait in libiio was cancelled
+
+log = logging.getLogger(__name__)
 
 
 class PlutoRadio:
@@ -30,8 +35,10 @@ class PlutoRadio:
     Full scale 1.0 is 2^14 of the DAC's 16 bits and 2^11 of the ADC's 12. The TX buffer is opened at once, so that a
     virtual Pluto's time waits for it; the transmitter is muted (highest attenuation, LO off) until then and again when
     it closes. The RX buffer is opened by the first `receive`, after all settings, so that no block from before is in
-    it; a thread reads it from then on, up to two seconds ahead. An overflow that the device reports becomes an event.
-    Underflows are not reported: some firmware has that bit always set.
+    it; a thread reads it from then on, up to two seconds ahead. What the device lost meanwhile comes as zeros, with an
+    event that says how many samples: a virtual Pluto counts them, of hardware they are told from this machine's clock.
+    Underflows are not reported: some firmware has that bit always set. A Pluto on the network that no longer answers is
+    found out within `settings.timeout_s` and a second, whatever waits for it.
 
     Raises
     ------
@@ -59,8 +66,12 @@ class PlutoRadio:
         self._txbuf = None
         self._receiver: Receiver | None = None
         self._received = 0
+        self._retuned = False  # since the last sample
         self._device: PlutoDevice | None = open_device(uri, self._choice, settings)
+        self._watch = Watch(self._choice.address, settings.timeout_s)
         try:
+            self._identity = self._device.identity
+            self._paced = self._device.pace == "lock-step"
             if settings.tx_channels:
                 self._txbuf = self._device.open_buffer(TX_DEVICE, settings.tx_channels, BLOCK_SAMPLES, KERNEL_BUFFERS)
                 self._device.unmute()
@@ -75,6 +86,34 @@ class PlutoRadio:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def paced(self) -> bool:
+        """A virtual Pluto of a run, whose time waits for its clients; hardware goes by the wall clock."""
+        return self._paced
+
+    @property
+    def identity(self) -> RadioIdentity:
+        """As the device's context has it: model, serial number, firmware."""
+        return self._identity
+
+    @property
+    def tuning(self) -> Tuning:
+        """As the device has it."""
+        return self._open_device("tuning").tuning
+
+    def retune(self, tuning: Tuning) -> Tuning:
+        """See `testbed.radio.base.Radio.retune`. The RX buffer is opened anew, since it holds samples from before."""
+        device = self._open_device("retune")
+        changed = {name: value for name, value in msgspec.structs.asdict(tuning).items() if value is not None}
+        choice = in_ranges(self.uri, msgspec.structs.replace(self._choice, **changed))
+        device.retune(choice)
+        self._choice = choice
+        if self._receiver is not None:
+            self._receiver.close()
+            self._receiver = None
+            self._retuned = True
+        return device.tuning
 
     def send(self, samples: np.ndarray) -> None:
         """See `testbed.radio.base.Radio.send`. What does not fill a block waits for more, or for `finish`."""
@@ -115,11 +154,17 @@ class PlutoRadio:
             raise RadioError(f"{self.uri}: receive: the radio is closed")
         if self._receiver is None:
             assert self._device is not None
-            self._receiver = Receiver(self._device, self.settings.rx_channels, BLOCK_SAMPLES, self._explained)
-        samples, events = self._receiver.take(count)
+            self._receiver = Receiver(
+                self._device, self.settings.rx_channels, BLOCK_SAMPLES, self._explained, self._watch
+            )
+        samples, losses = self._receiver.take(count)
         first = self._received
         self._received += count
-        return RxBlock(samples, first, tuple(RadioEvent("overflow", first, 1, detail) for detail in events))
+        events = [RadioEvent("overflow", first + where, lost, self._receiver.detail) for where, lost in losses]
+        if self._retuned and count:
+            self._retuned = False
+            events.insert(0, RadioEvent("retuned", first, 0, "what passed meanwhile is not counted"))
+        return RxBlock(samples, first, tuple(events))
 
     def close(self) -> None:
         """Mute the transmitter, then free buffers and device, in this order; idempotent, from any thread."""
@@ -127,18 +172,27 @@ class PlutoRadio:
             return
         self._closed.set()
         idle = self._sending.acquire(timeout=CLOSE_S)
-        if not idle and self._txbuf is not None:
+        gone = not self._watch.answers()
+        self._watch.close()
+        if (gone or not idle) and self._txbuf is not None:
             self._txbuf.cancel()  # wakes who waits in it; libiio then complains on standard error
-            idle = self._sending.acquire(timeout=WOKEN_S)  # nobody may be in a buffer that is destroyed
+            idle = idle or self._sending.acquire(timeout=WOKEN_S)  # nobody may be in a buffer that is destroyed
         if idle:
             self._sending.release()
         if self._receiver is not None:
-            self._receiver.close()
+            self._receiver.close(gone)
         device, self._device = self._device, None
-        if device is not None and self.settings.tx_channels:
+        if gone:
+            log.warning("%s: not muted: %s", self.uri, self._watch.reason)
+        elif device is not None and self.settings.tx_channels:
             device.mute()
         self._txbuf = self._receiver = None  # buffers before their context, or libiio may crash
         del device
+
+    def _open_device(self, what: str) -> PlutoDevice:
+        if self._device is None or self._closed.is_set():
+            raise RadioError(f"{self.uri}: {what}: the radio is closed")
+        return self._device
 
     def _may_send(self) -> None:
         if self._closed.is_set():
@@ -159,7 +213,8 @@ class PlutoRadio:
             return RadioError(f"{self.uri}: closed while waiting")
         try:
             buffer.write(block)
-            buffer.push()
+            with self._watch.over(buffer):
+                buffer.push()
         except OSError as error:
             return self._explained(error, "takes no samples")
         return None
@@ -168,6 +223,8 @@ class PlutoRadio:
         """What an error of libiio means here."""
         if self._closed.is_set():
             return RadioError(f"{self.uri}: closed while waiting")
+        if self._watch.reason:
+            return PeerLost(f"{self._choice.address}: the Pluto no longer answers ({self._watch.reason})")
         if error.errno in (errno.ETIMEDOUT, errno.EAGAIN):
             return PeerLost(f"{self._choice.address}: the Pluto is connected but {what}")
         return PeerLost(f"{self._choice.address}: the Pluto went away ({error.strerror or error})")

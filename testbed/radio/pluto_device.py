@@ -12,13 +12,17 @@ from typing import Any
 import msgspec
 
 from testbed.errors import MissingExtra, RadioError, RadioNotFound
-from testbed.radio.base import RadioSettings
-from testbed.radio.probe import refusal
+from testbed.radio.base import RadioIdentity, RadioSettings, Tuning
+from testbed.radio.pluto_losses import ClockedLosses, CountedLosses, Losses
+from testbed.radio.pluto_watch import silence
 
-IIOD_PORT = 30431
+PACE_FACT, GAPS = "semtb,pace", "semtb,gaps"  # that virtual Plutos have
 PHY, TX_DEVICE, RX_DEVICE = "ad9361-phy", "cf-ad9361-dds-core-lpc", "cf-ad9361-lpc"
 STALL_S = 60.0  # for a device that is connected and does not go on, as `testbed.radio.sockets` has it
+SET_UP_S = 5.0  # for one attribute: libiio's own limit
 MUTE_GAIN_DB = -89.75
+TX_STEP_DB = 0.25  # to which the device cuts an attenuation down
+LO_STEP_HZ = 10.0
 RATE_TOLERANCE = 1e-6  # the device rounds to what its dividers give
 STATUS_REGISTER, ADC_OVERFLOW = 0x80000088, 1 << 2
 
@@ -72,10 +76,22 @@ def parse(uri: str, settings: RadioSettings) -> Choice:
             values[key] = float(text)
         except ValueError:
             raise RadioError(f"{uri}: {key} = {text!r}: a number is allowed") from None
+    return in_ranges(uri, Choice(address, **values))
+
+
+def in_ranges(uri: str, choice: Choice) -> Choice:
+    """The choice itself, if some Pluto takes it.
+
+    Raises
+    ------
+    RadioError
+        Which value is out of which range.
+    """
     for key, (low, high) in ALLOWED.items():
-        if not low <= values[key] <= high:  # NaN among them
-            raise RadioError(f"{uri}: {key} = {values[key]:g}: allowed: {low:g}..{high:g}")
-    return Choice(address, **values)
+        value = getattr(choice, key)
+        if not low <= value <= high:  # NaN among them
+            raise RadioError(f"{uri}: {key} = {value:g}: allowed: {low:g}..{high:g}")
+    return choice
 
 
 def libraries() -> tuple[Any, Any]:
@@ -111,7 +127,7 @@ def open_device(uri: str, choice: Choice, settings: RadioSettings) -> PlutoDevic
     adi, iio = libraries()
     kind, _, host = choice.address.partition(":")
     deadline = time.monotonic() + choice.wait_s
-    while reason := refusal(f"tcp://{host}:{IIOD_PORT}", settings.timeout_s) if kind == "ip" else "":
+    while reason := silence(host, settings.timeout_s) if kind == "ip" else "":
         if time.monotonic() > deadline:
             break
         time.sleep(LOOK_S)
@@ -134,6 +150,7 @@ class PlutoDevice:
         self.context = context
         self._iio = libraries()[1]
         self._choice = choice
+        self._settings = settings
         self._channels = settings.tx_channels
         self._watches_status = True
         device = context.find_device(RX_DEVICE)
@@ -147,9 +164,10 @@ class PlutoDevice:
                 "later, its environment set to the AD9361 and 2r2t); or choose server.antennas=1"
             )
         self.sdr = (adi.Pluto if self.offered == 1 else adi.ad9361)(context)
-        context.set_timeout(int(STALL_S * 1e3))
+        context.set_timeout(int(SET_UP_S * 1e3))
         with Alone(choice.address):
             self._set_up(settings)
+        context.set_timeout(int(STALL_S * 1e3))  # of buffers, from here on: `pluto_watch` sees to those that are gone
 
     def _set_up(self, settings: RadioSettings) -> None:
         sdr, choice = self.sdr, self._choice
@@ -179,7 +197,7 @@ class PlutoDevice:
             self._confirm("rx gain", getattr(sdr, f"rx_hardwaregain_chan{i}"), choice.rx_gain_db, 0.5)
         for side in ("tx", "rx"):
             if getattr(settings, f"{side}_channels"):
-                self._confirm(f"{side} LO", getattr(sdr, f"{side}_lo"), choice.lo_hz, 10.0)
+                self._confirm(f"{side} LO", getattr(sdr, f"{side}_lo"), choice.lo_hz, LO_STEP_HZ)
 
     def _confirm(self, what: str, got: float, wanted: float, tolerance: float) -> None:
         """A write that is ignored says nothing on this device; reading back does."""
@@ -209,7 +227,85 @@ class PlutoDevice:
                 f"{self.uri}: tx_gain_db = {self._choice.tx_gain_db:g}: refused ({error}): allowed: -89.75..0"
             ) from None
         for i in range(self._channels):
-            self._confirm("tx gain", getattr(self.sdr, f"tx_hardwaregain_chan{i}"), self._choice.tx_gain_db, 0.2)
+            self._confirm("tx gain", getattr(self.sdr, f"tx_hardwaregain_chan{i}"), self._choice.tx_gain_db, TX_STEP_DB)
+
+    @property
+    def tuning(self) -> Tuning:
+        """In force, as far as this radio uses it; as the device rounded it."""
+        sdr, settings, choice = self.sdr, self._settings, self._choice
+        tx, rx = settings.tx_channels > 0, settings.rx_channels > 0
+        return Tuning(
+            lo_hz=float(sdr.tx_lo if tx else sdr.rx_lo),
+            tx_gain_db=choice.tx_gain_db if tx else None,
+            rx_gain_db=float(sdr.rx_hardwaregain_chan0) if rx else None,
+        )
+
+    @property
+    def identity(self) -> RadioIdentity:
+        """As the device's context has it."""
+        facts = self.context.attrs
+        model, serial, firmware = (facts.get(key, "") for key in ("hw_model", "hw_serial", "fw_version"))
+        return RadioIdentity("pluto", self._choice.address, model, serial, firmware)
+
+    @property
+    def pace(self) -> str:
+        """Of a virtual one, ``lock-step`` where time waits for its clients without limit; empty for hardware."""
+        return self.context.attrs.get(PACE_FACT, "")
+
+    def retune(self, choice: Choice) -> None:
+        """Another frequency or other gains; the transmitter is mute while its oscillator moves.
+
+        Raises
+        ------
+        RadioError
+            If the device does not take it; it is then as it was.
+        """
+        before, self._choice = self._choice, choice
+        try:
+            self._tune()
+        except RadioError:
+            self._choice = before
+            self._tune()
+            raise
+
+    def _tune(self) -> None:
+        sdr, choice, settings = self.sdr, self._choice, self._settings
+        try:
+            if settings.tx_channels:
+                self.mute()
+                sdr.tx_lo = round(choice.lo_hz)
+                self.unmute()
+                self._confirm("tx LO", sdr.tx_lo, choice.lo_hz, LO_STEP_HZ)
+            if settings.rx_channels:
+                sdr.rx_lo = round(choice.lo_hz)
+                self._confirm("rx LO", sdr.rx_lo, choice.lo_hz, LO_STEP_HZ)
+            for i in range(settings.rx_channels):
+                setattr(sdr, f"rx_hardwaregain_chan{i}", choice.rx_gain_db)
+                self._confirm("rx gain", getattr(sdr, f"rx_hardwaregain_chan{i}"), choice.rx_gain_db, 0.5)
+        except (OSError, ValueError) as error:
+            raise RadioError(
+                f"{self.uri}: the Pluto refuses LO {choice.lo_hz:g} Hz, tx gain {choice.tx_gain_db:g} dB or rx gain "
+                f"{choice.rx_gain_db:g} dB ({error}); `iio_attr -u {choice.address} -c {PHY}` shows its ranges"
+            ) from None
+
+    def losses(self) -> Losses:
+        """What counts the samples that the receive buffer loses which was opened last."""
+        if not self.pace:
+            return ClockedLosses(float(self.sdr.sample_rate), self.overflowed)
+        device = self.context.find_device(RX_DEVICE)
+
+        def lists() -> dict[int, list[str]]:
+            """Of each buffer that is open on the device, by its number."""
+            words = [one.split() for one in device.debug_attrs[GAPS].value.split(",")]
+            return {int(number): pairs for number, *pairs in words if number.isdigit()}
+
+        own = max(lists(), default=0)
+
+        def gaps() -> list[tuple[int, int]]:
+            pairs = [pair.partition(":") for pair in lists().get(own, [])]
+            return [(int(delivered), int(lost)) for delivered, _, lost in pairs]
+
+        return CountedLosses(gaps)
 
     def _make_buffer(self, device: Any, samples: int) -> Any:
         """A buffer, tried again for a while where the device is busy: its last client may have closed a moment ago."""

@@ -10,7 +10,7 @@ import numpy as np
 import zmq
 
 from testbed.errors import RadioError, SemtbError, ShapeError
-from testbed.radio.base import RadioEvent, RadioSettings, RxBlock
+from testbed.radio.base import RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning, nothing_to_tune
 from testbed.radio.sockets import CLOSE_S, POLL_MS, Requester, samples_of
 from testbed.radio.zmq_transmitter import Transmitter
 
@@ -69,6 +69,24 @@ class ZmqRadio:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def paced(self) -> bool:
+        """Its peers ask for samples and wait for them."""
+        return True
+
+    @property
+    def identity(self) -> RadioIdentity:
+        """Its ports."""
+        return RadioIdentity("zmq", self.uri.partition(":")[2])
+
+    @property
+    def tuning(self) -> None:
+        """A cable has no frequency."""
+
+    def retune(self, tuning: Tuning) -> Tuning:
+        """See `testbed.radio.base.Radio.retune`."""
+        raise nothing_to_tune(self.uri)
 
     def send(self, samples: np.ndarray) -> None:
         """See `testbed.radio.base.Radio.send`."""

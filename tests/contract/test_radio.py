@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -15,7 +16,7 @@ from testbed.air.iiod.device import VirtualPluto
 from testbed.air.iiod.hearing import Hearing
 from testbed.air.iiod.server import IiodServer
 from testbed.errors import PeerLost, PeerUnreachable, RadioError, RadioNotFound, ShapeError
-from testbed.radio.base import Radio, RadioSettings
+from testbed.radio.base import Radio, RadioSettings, Tuning
 from testbed.radio.registry import open_radio
 from tests.addresses import own_address
 
@@ -122,6 +123,13 @@ def in_thread(work) -> threading.Thread:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
+
+
+def send_until_closed(sender: Radio) -> None:
+    """Half of full scale, without end."""
+    with contextlib.suppress(RadioError):
+        while True:
+            sender.send(np.full((1, 9600), 0.5, np.complex64))
 
 
 def finish_unless_closed(sender: Radio) -> None:
@@ -289,6 +297,51 @@ def test_close_is_idempotent_and_frees_the_address(pair, rng):
         with pytest.raises(RadioError, match="closed"):
             call()
         assert radio.uri
+
+
+def test_a_radio_says_who_it_is_and_whether_its_peer_waits(pair):
+    """Each end by its own address; all of these are lock-step, and a sender is never ahead of its receiver."""
+    ends = pair()
+    sender, receiver = ends.sender(), ends.receiver()
+    for radio in (sender, receiver):
+        scheme, _, address = radio.uri.partition(",")[0].partition(":")
+        assert radio.identity.scheme == scheme
+        assert radio.identity.address.startswith(address)
+        assert radio.paced is True
+    if ends.blocks:
+        assert "PlutoSDR" in sender.identity.model
+        assert sender.identity.serial != receiver.identity.serial
+        assert sender.identity.firmware
+
+
+def test_a_radio_is_retuned_or_says_that_it_cannot_be(pair):
+    """With hardware: what is in force is said, the other end hears nothing at another frequency and all after a
+    return; a value that no device takes changes nothing. Others refuse, whatever is asked."""
+    ends = pair()
+    sender, receiver = ends.sender(), ends.receiver()
+    if not ends.blocks:
+        assert sender.tuning is None
+        with pytest.raises(RadioError, match="no frequency and no gains"):
+            sender.retune(Tuning(lo_hz=2.4e9))
+        return
+    assert sender.tuning == Tuning(lo_hz=2.4e9, tx_gain_db=-10.0)
+    assert receiver.tuning == Tuning(lo_hz=2.4e9, rx_gain_db=40.0)
+    in_thread(lambda: send_until_closed(sender))
+    heard, events = [], []
+    for lo_hz in (2.4e9, 2.5e9, 2.4e9):
+        moved = receiver.retune(Tuning(lo_hz=lo_hz))
+        assert moved == receiver.tuning == Tuning(lo_hz=lo_hz, rx_gain_db=40.0)
+        block = receiver.receive(9600)
+        events.append([event.kind for event in block.events])
+        heard.append(block.samples)
+    assert events == [[], ["retuned"], ["retuned"]]
+    for samples, level in zip(heard, (0.5, 0.0, 0.5), strict=True):
+        assert np.array_equal(samples, np.full((1, 9600), level, np.complex64))
+    for wrong in (Tuning(lo_hz=7e9), Tuning(lo_hz=5.8e9), Tuning(rx_gain_db=99.0)):
+        with pytest.raises(RadioError, match=r"allowed: |the Pluto refuses"):
+            receiver.retune(wrong)
+        assert receiver.tuning == Tuning(lo_hz=2.4e9, rx_gain_db=40.0)
+    assert sender.retune(Tuning(tx_gain_db=-10.25)) == Tuning(lo_hz=2.4e9, tx_gain_db=-10.25)
 
 
 def test_an_unknown_scheme_lists_the_known_ones():

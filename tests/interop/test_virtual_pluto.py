@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from testbed.air.iiod.air import present
-from testbed.air.iiod.device import ADC_OVERFLOW, RX
+from testbed.air.iiod.device import RX, TX
+from testbed.air.iiod.protocol import Request
 from testbed.air.iiod.server import IiodServer
-from testbed.errors import RadioError, RadioNotFound
+from testbed.errors import PeerLost, RadioError, RadioNotFound
 from testbed.radio.base import RadioSettings
 from testbed.radio.registry import open_radio
 from tests.addresses import own_address
@@ -218,22 +222,80 @@ def test_our_radio_is_mute_while_it_is_set_up(pluto: IiodServer, monkeypatch: py
     assert dds.codes(0, 64) is None
 
 
-def test_our_radio_reports_samples_that_were_lost(single: IiodServer):
-    """One event of kind overflow for the device's status bit, which is cleared; none before and none after."""
-    single.ether.patience_s = math.inf  # nothing is lost of itself, however busy this machine is
-    with open_radio(f"pluto:ip:{single.pluto.address}", RadioSettings(RATE, rx_channels=1)) as radio:
-        assert radio.receive(100).events == ()
-        single.pluto.status[RX] |= ADC_OVERFLOW
-        position, found = 100, None
-        while found is None:  # it reads ahead for at most two seconds, and looks ten times a second
-            assert position < 60 * RATE, "no event"
-            block = radio.receive(9600)
-            position = block.first_sample + 9600
-            found = block if block.events else None
-        (event,) = found.events
-        assert (event.kind, event.count, event.sample) == ("overflow", 1, found.first_sample)
-        assert not single.pluto.status[RX]
-        assert not [e for _ in range(1000) for e in radio.receive(9600).events]
+def test_our_radio_counts_the_samples_that_were_lost(single: IiodServer):
+    """Every sample says which it is (a counter through digital loopback). While the radio is not read, time goes on
+    for another client: what is lost then comes as zeros, so that every later sample still stands at its index."""
+    period = 1 << 16
+    ether, pluto = single.ether, single.pluto
+    ether.patience_s, pluto.loopback = 0.2, 1
+    counter = np.arange(1, period + 1)
+    codes = (np.stack([counter % 256, counter // 256], axis=1) * 16).astype("<i2")
+    whole = Request("OPEN", number=period, mask=3, mask_digits=8, cyclic=True)
+    ether.push(pluto, ether.open(pluto, TX, whole), codes.tobytes(), lambda: False)
+    stop = threading.Event()
+
+    def go_on() -> None:
+        other = ether.open(pluto, RX, Request("OPEN", number=8192, mask=3, mask_digits=8))
+        while not stop.is_set():
+            ether.pull(pluto, other, 8192, lambda: False)
+        ether.close(pluto, other)
+
+    going = threading.Thread(target=go_on, daemon=True)
+    events, got = [], []
+    try:
+        with open_radio(f"pluto:ip:{pluto.address}", RadioSettings(RATE, rx_channels=1)) as radio:
+            got.append(radio.receive(9600))
+            going.start()
+            end = time.monotonic() + 30
+            while not (pluto.rx_buffers and pluto.rx_buffers[0].gaps) and time.monotonic() < end:
+                time.sleep(0.02)  # it reads two seconds ahead, then it is passed over
+            while not events or sum(b.samples.shape[1] for b in got) < events[0].sample + events[0].count + 96_000:
+                got.append(radio.receive(9600))
+                events += got[-1].events
+    finally:
+        stop.set()
+        going.join(10)
+    assert {event.kind for event in events} == {"overflow"}
+    x = np.concatenate([block.samples[0] for block in got]) * 2048
+    assert [block.first_sample for block in got] == list(range(0, len(x), 9600))
+    lost = np.zeros(len(x), dtype=bool)
+    for event in events:
+        lost[event.sample : event.sample + event.count] = True
+    assert lost.any()
+    assert not x[lost].any()
+    number = np.round(x.real + 256 * x.imag).astype(int)[~lost]
+    assert not ((number - number[0] - np.flatnonzero(~lost)) % period).any()
+
+
+@pytest.mark.parametrize("side", ["tx", "rx"])
+def test_a_pluto_that_stops_is_named_and_closed_within_seconds(side: str):
+    """Its process is stopped, so connections stay. Whoever waits for it is told, and closing does not wait; libiio by
+    itself would wait a minute for each."""
+    where = own_address()
+    command = [sys.executable, "-m", "testbed.cli.main", "air", "--pluto", where]
+    air = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert air.stdout is not None
+    try:
+        while where not in air.stdout.readline():
+            assert air.poll() is None
+        settings = RadioSettings(RATE, **{f"{side}_channels": 1}, timeout_s=2.0)
+        radio = open_radio(f"pluto:ip:{where}", settings)
+        assert not radio.paced  # nobody holds up time for its clients for ever
+        radio.receive(100) if side == "rx" else radio.send(np.zeros((1, 100), np.complex64))
+        air.send_signal(signal.SIGSTOP)
+        begin = time.monotonic()
+        with pytest.raises(PeerLost, match=rf"ip:{where}: the Pluto no longer answers \(no answer\)"):
+            while True:
+                radio.receive(960_000) if side == "rx" else radio.send(np.zeros((1, 96_000), np.complex64))
+        assert time.monotonic() - begin < 20
+        begin = time.monotonic()
+        radio.close()
+        assert time.monotonic() - begin < 10
+        with pytest.raises(RadioNotFound, match=r"no answer"):
+            open_radio(f"pluto:ip:{where}", settings)
+    finally:
+        air.kill()
+        air.wait(10)
 
 
 def test_our_radio_begins_with_the_silence_that_is_asked_for(single: IiodServer, rng):

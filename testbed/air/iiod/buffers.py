@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import math
 from collections import deque
 
@@ -14,6 +15,7 @@ from testbed.air.iiod.protocol import Refused, Request
 BLOCKS = 4  # of a buffer, the kernel's default; SET BUFFERS_COUNT changes it
 MAX_BYTES = 64 * 2**20  # of one block
 MAX_GAPS = 64  # that are remembered
+NUMBERS = itertools.count(1)
 
 
 class Opened:
@@ -124,6 +126,7 @@ class RxBuffer(Opened):
 
     def __init__(self, device: Device, request: Request, blocks: int) -> None:
         super().__init__(device, request, blocks)
+        self.number = next(NUMBERS)
         self.missing = 0
         self.delivered = 0  # samples since it opened
         self.gaps: deque[tuple[int, int]] = deque(maxlen=MAX_GAPS)  # (delivered before it, samples lost)

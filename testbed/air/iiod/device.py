@@ -124,9 +124,12 @@ class VirtualPluto:
         return Device(key, name, channels, debug=debug, buffer=buffer)
 
     def _gaps(self) -> str:
-        """Of the buffer that opened last: ``DELIVERED:LOST`` for each gap, in samples since then."""
-        gaps = self.rx_buffers[-1].gaps if self.rx_buffers else ()
-        return " ".join(f"{delivered}:{lost}" for delivered, lost in tuple(gaps)) or "0:0"
+        """Of each open buffer its number, then ``DELIVERED:LOST`` for each gap, in samples since it opened.
+
+        Numbers grow, so whoever opens a buffer and then looks has the highest.
+        """
+        lists = [(rx.number, *(f"{delivered}:{lost}" for delivered, lost in tuple(rx.gaps))) for rx in self.rx_buffers]
+        return ", ".join(" ".join(map(str, words)) for words in lists) or "none"
 
     def _register(self, side: str) -> Attribute:
         """``direct_reg_access``: an address selects, an address and a value write; 0x80000088 holds the status bits."""

@@ -20,7 +20,10 @@ class Mixer(Protocol):
 
 
 class Hearing:
-    """Whom one Pluto hears: users, each a Pluto's TX channel, through a mixer made for the sample rate in force."""
+    """Whom one Pluto hears: users, each a Pluto's TX channel, through a mixer made for the sample rate in force.
+
+    The mixer's sample 0 is the first that the receiver takes: what it hears depends on nobody who listened before.
+    """
 
     def __init__(
         self,
@@ -38,12 +41,16 @@ class Hearing:
         self._probed = 0
         self._rate_hz = 0.0
         self._mixer: Mixer | None = None
+        self._origin: int | None = None
 
     def receive(self, sent: Mapping[VirtualPluto, np.ndarray | None], first_sample: int, count: int) -> np.ndarray:
         """[count, columns] int16 for the receiver's buffer."""
         rate_hz = self.receiver.rate_hz(RX)
         if self._mixer is None or self._rate_hz != rate_hz:
             self._mixer, self._rate_hz = self._make(rate_hz), rate_hz
+        if self._origin is None:
+            self._origin = first_sample
+        first_sample -= self._origin
         return received(self.receiver, self._mixer.mix(self._waves(sent, first_sample, count), first_sample))
 
     def measure(self, sent: Mapping[VirtualPluto, np.ndarray | None], first_sample: int, count: int) -> None:
@@ -51,7 +58,7 @@ class Hearing:
         rate_hz = self.receiver.rate_hz(RX)
         if self._probe is None or self._probe_rate_hz != rate_hz:
             self._probe, self._probe_rate_hz = self._make_probe(rate_hz), rate_hz
-        first_sample = max(first_sample, self._probed)
+        first_sample = max(first_sample - (first_sample if self._origin is None else self._origin), self._probed)
         self._probed = first_sample + count
         y = self._probe.mix(self._waves(sent, first_sample, count), first_sample)
         received(self.receiver, y[:, -SETTLED_SAMPLES:])

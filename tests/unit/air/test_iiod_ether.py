@@ -153,7 +153,7 @@ def test_what_a_slow_receiver_loses_is_counted_where_it_is_lost(rng):
     x = codes(rng, 1000)
     tx, rx = lab.open_tx(0, 100), lab.ether.open(lab.receiver, RX, request(100))
     gaps = find_attribute(lab.receiver.tree, Request("READ", "cf-ad9361-lpc", "debug", attribute="semtb,gaps"))
-    assert gaps.read() == "0:0"
+    assert gaps.read() == str(rx.number)
     passed = 0
     for count in (1, 3, 2):  # blocks of 100 that nobody asks for
         part, x = x[: 100 * (count + 1)], x[100 * (count + 1) :]
@@ -168,7 +168,9 @@ def test_what_a_slow_receiver_loses_is_counted_where_it_is_lost(rng):
             if lab.ether.position == passed:
                 break
             threading.Event().wait(0.01)
-    assert gaps.read() == "100:100 200:300 300:200"
+    assert gaps.read() == f"{rx.number} 100:100 200:300 300:200"
+    lab.ether.close(lab.receiver, rx)
+    assert gaps.read() == "none"
 
 
 def test_a_listener_changes_nothing(rng):

@@ -165,6 +165,7 @@ class Session:
             "received/server.json",
             {
                 "complete": complete,
+                "expects": self.config.expects,
                 "samples": self.samples,
                 "frames": self.frames,
                 "frames_cut": self.receiver.frames_cut,

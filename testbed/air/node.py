@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from testbed.air.iiod.air import PlutoAir
+from testbed.air.levels import level_warnings
 from testbed.air.medium import Medium
 from testbed.air.zmq_ports import AirServer
 from testbed.config import AirConfig
@@ -60,10 +61,14 @@ def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
                 return should_stop() or member.stop_reason is not None
 
             server.run(ended, total)
+            levels_dbfs = server.levels_dbfs()
+            for warning in level_warnings(levels_dbfs, config.waveform, config.air.snr_db, users):
+                log.warning("%s", warning)
             values = {
                 "samples": server.served,
                 "truth": msgspec.to_builtins(server.medium.truth),
                 "events": dict(server.events),
+                "levels_dbfs": {str(user): level for user, level in levels_dbfs.items()},
                 "warnings": server.medium.warnings(),
             }
             member.result(values)

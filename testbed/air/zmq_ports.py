@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import zmq
 
+from testbed.air.levels import LevelMeter
 from testbed.air.medium import Medium
 from testbed.config import AirPort
 from testbed.errors import ScenarioError
@@ -127,6 +128,10 @@ class AirServer:
                 antenna.check()
         return self.served
 
+    def levels_dbfs(self) -> dict[int, float | None]:
+        """How strong each user has sent, see `testbed.air.levels`; None where nothing but silence came."""
+        return {user: transmitter.meter.level_dbfs for user, transmitter in self._transmitters.items()}
+
     def close(self) -> None:
         """Free all sockets at once; idempotent."""
         for link in self._links():
@@ -175,6 +180,7 @@ class AirServer:
             if not finite.all():
                 self._count(f"{link.name} at {link.endpoint}: samples that are not finite", int((~finite).sum()))
                 samples = np.where(finite, samples, np.complex64(0))
+            transmitter.meter.add(samples)
             transmitter.push(samples)
             link.progressed()
             return
@@ -222,6 +228,7 @@ class _Transmitter(_Samples):
     def __init__(self, link: Requester) -> None:
         super().__init__()
         self.link = link
+        self.meter = LevelMeter()
         self.asked = False
         self.not_before = 0.0
 

@@ -6,11 +6,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from server.decoder import PictureAssembler
 from server.pipeline import ReceivedFrame
 from server.recording import frame_from_arrays
+from testbed.air.levels import level_warnings
+from testbed.air.medium import Medium
 from testbed.codec.base import Codec
 from testbed.codec.registry import open_codec
 from testbed.config import Scenario, load_scenario, picture_share
@@ -54,9 +57,9 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         codecs = codecs_of(folder, scenario)
         sent = [sent_by(folder, scenario, index, codecs, frames, nodes) for index in range(len(scenario.edges))]
         received = received_pictures(folder, scenario, sent, frames, codecs, summary)
-        emulated = all(not edge.radio for edge in scenario.edges) or folder.has(f"nodes/{scenario.air.name}.toml")
-        medium = make_medium(scenario) if emulated else None
+        medium, words = carried_by(folder, scenario, summary, nodes)
         measured = measure(scenario, sent, frames, received, medium)
+        measured.metrics.warnings[:0] = words
         keep_figures(folder, scenario, measured)
         metrics = measured.metrics
     result = Result(
@@ -73,6 +76,32 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
     )
     write_result(folder, result)
     return result
+
+
+def carried_by(
+    folder: RunFolder,
+    scenario: Scenario,
+    summary: Mapping[str, object],
+    nodes: Mapping[str, Mapping[str, object]],
+) -> tuple[Medium | None, list[str]]:
+    """The medium that carried a run, made anew, and what is to say of it; None if it is not known, so no bound is.
+
+    Its air is the scenario's if it reported to the server, and the truth that it handed in is that of the medium.
+    """
+    name = scenario.air.name
+    own = [edge.radio for edge in scenario.edges if edge.radio]
+    expected, foreign = summary.get("expects"), "what lay between the radios is not known"
+    if own and not folder.has(f"nodes/{name}.toml"):
+        return None, [f"no bound: {foreign}"] if all(radio.startswith("zmq:") for radio in own) else []
+    if isinstance(expected, list) and name not in expected:
+        return None, [f"no bound: the scenario's air took no part in this run, and {foreign}"]
+    medium, said = make_medium(scenario), nodes.get(name, {})
+    if said.get("truth", truth := msgspec.to_builtins(medium.truth)) != truth:
+        return None, [f"no bound: {name} was another than the scenario's, and {foreign}"]
+    levels = said.get("levels_dbfs")
+    found = levels.items() if isinstance(levels, dict) else ()
+    by_user = {int(user): level for user, level in found if user.isdecimal() and isinstance(level, float)}
+    return medium, level_warnings(by_user, scenario.waveform, scenario.air.snr_db, medium.users)
 
 
 def sent_by(

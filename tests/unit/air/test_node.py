@@ -77,6 +77,7 @@ def result_of(hub: Hub) -> Result:
 
 def test_it_carries_what_start_says_and_hands_in_the_truth(node, rng):
     x = (0.1 * rng.uniform(-1, 1, (1, TOTAL)) + 0j).astype(np.complex64)
+    level_dbfs = 10 * np.log10(np.mean(np.abs(x) ** 2))
     edge_port, server_port = node.config.ports
     with (
         Hub(node.config.control) as hub,
@@ -98,6 +99,7 @@ def test_it_carries_what_start_says_and_hands_in_the_truth(node, rng):
     assert np.array_equal(received, medium.mix(x, 0))
     assert values["samples"] == TOTAL
     assert values["events"] == {}
+    assert values["levels_dbfs"] == {"0": pytest.approx(level_dbfs, abs=1e-4)}
     assert values["warnings"] == medium.warnings()
     assert len(medium.warnings()) == 1
     truth = values["truth"]

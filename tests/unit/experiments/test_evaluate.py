@@ -15,6 +15,7 @@ from testbed.codec.onnx import OnnxCodec
 from testbed.codec.registry import open_codec
 from testbed.config import Air, CodecChoice, EdgePart, Scenario, dump, load_scenario
 from testbed.experiments.evaluate import evaluate, percentiles
+from testbed.experiments.simulate import make_medium
 from testbed.phy.interleave import deinterleave, interleave
 from testbed.record.folder import RunFolder, bound_name, received_name, sent_name
 from testbed.record.schema import Metrics, read_result
@@ -274,3 +275,45 @@ def test_percentiles_are_linear_between_the_ranks(count, rng):
     top = 1000.0 * (count - 1)
     expected = stage(count, 0.5 * top, 0.95 * top, 0.99 * top, count * (count - 1) / 2)
     assert found == pytest.approx(expected, rel=1e-12)
+
+
+def with_air(made: Made, expects: list[str], **values: object) -> Metrics:
+    """Metrics of the run if its server had waited for ``expects``, and its air had handed in ``values``."""
+    summary = made.folder.read_json("received/server.json")
+    summary["expects"] = expects
+    if values:
+        summary["nodes"]["air"] = values
+    made.folder.write_json("received/server.json", summary)
+    return evaluate(made.folder.path, complete=True, reason="", wall_time_s=1.0).metrics
+
+
+def truth_of(made: Made) -> dict[str, object]:
+    return msgspec.to_builtins(make_medium(load_scenario(made.folder.file("scenario.toml"))).truth)
+
+
+def test_an_air_that_took_part_gives_a_bound(made: Made):
+    metrics = with_air(made, ["air", "edge-1", "edge-2"], truth=truth_of(made))
+    assert metrics.air is not None
+    assert all(user.single_user_psnr_db is not None for user in metrics.users)
+    assert metrics.warnings == []
+
+
+@pytest.mark.parametrize("how", ["absent", "another"])
+def test_without_the_scenarios_air_there_is_no_bound_and_a_word_why(made: Made, how: str):
+    if how == "absent":
+        metrics = with_air(made, ["edge-1", "edge-2"])
+        says = "no bound: the scenario's air took no part in this run, and what lay between the radios is not known"
+    else:
+        truth = truth_of(made) | {"common_cfo_hz": 1.0}
+        metrics = with_air(made, ["air", "edge-1", "edge-2"], truth=truth)
+        says = "no bound: air was another than the scenario's, and what lay between the radios is not known"
+    assert metrics.air is None
+    assert all(user.single_user_psnr_db is user.single_user_sinr_db is None for user in metrics.users)
+    assert metrics.warnings == [says]
+
+
+def test_a_level_that_makes_the_snr_another_is_warned_of(made: Made):
+    levels = {"0": -12.1, "1": 26.85, "x": 3.0, "7": None}
+    (warning,) = with_air(made, ["air"], truth=truth_of(made), levels_dbfs=levels).warnings
+    assert warning.startswith("user 1 sends at 26.9 dBFS (rms 22)")
+    assert f"its SNR is {SNR_DB + 38.85:.1f} dB instead of air.snr_db = {SNR_DB:g}" in warning

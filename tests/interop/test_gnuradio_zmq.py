@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.io import imsave
 
 from testbed.air.medium import Medium
 from testbed.air.zmq_ports import AirServer
@@ -17,6 +19,8 @@ from testbed.config import Air, AirPort
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import RadioSettings
 from testbed.radio.zmq import ZmqRadio
+from testbed.record.folder import RunFolder
+from testbed.record.schema import read_result
 from tests.requirements import gnuradio_python
 
 pytestmark = pytest.mark.needs("gnuradio")
@@ -24,10 +28,17 @@ RATE = Waveform().sample_rate_hz
 
 FLOWGRAPH = """
 import sys
-from gnuradio import blocks, gr, zeromq
+from gnuradio import analog, blocks, gr, zeromq
 role, endpoint, path, count = sys.argv[1:]
 graph = gr.top_block()
-if role == "transmit":
+if role == "channel":  # what one end sends reaches the other, half as strong and with noise
+    asked = zeromq.req_source(gr.sizeof_gr_complex, 1, endpoint, 100, False, -1)
+    noise = analog.noise_source_c(analog.GR_GAUSSIAN, 0.005, 7)
+    add = blocks.add_cc()
+    graph.connect(asked, blocks.multiply_const_cc(0.5), (add, 0))
+    graph.connect(noise, (add, 1))
+    graph.connect(add, zeromq.rep_sink(gr.sizeof_gr_complex, 1, path, 100, False, -1))
+elif role == "transmit":
     source = blocks.file_source(gr.sizeof_gr_complex, path, True)
     graph.connect(source, zeromq.rep_sink(gr.sizeof_gr_complex, 1, endpoint, 100, False, -1))
 else:
@@ -37,7 +48,7 @@ else:
     graph.connect(zeromq.req_source(gr.sizeof_gr_complex, 1, endpoint, 100, False, -1), head, sink)
 graph.start()
 print("running", flush=True)
-if role == "transmit":
+if role != "receive":
     sys.stdin.read()
     graph.stop()
 graph.wait()
@@ -53,7 +64,7 @@ def endpoint() -> str:
 class Flowgraph:
     """A GNU Radio process; a transmitting one repeats its file until the context ends."""
 
-    def __init__(self, role: str, where: str, path: Path, count: int = 0) -> None:
+    def __init__(self, role: str, where: str, path: Path | str, count: int = 0) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
         self.process = subprocess.Popen(
             [gnuradio_python(), "-c", FLOWGRAPH, role, where, str(path), str(count)],
@@ -144,3 +155,40 @@ def test_our_radio_talks_to_gnuradio_directly(tmp_path, rng):
         radio.finish()
         assert receiving.process.wait(30) == 0
     assert np.array_equal(np.fromfile(tmp_path / "got", np.complex64), x)
+
+
+SCENARIO = """
+name = "beside-gnuradio"
+max_pixels = 4096
+[server]
+antennas = 1
+tail_s = 0.2
+radio = "zmq:rx_port={rx}"
+[[edges]]
+name = "edge-1"
+user = 0
+images = "{images}"
+radio = "zmq:tx_port={tx}"
+"""
+
+
+def test_a_run_through_gnuradio_has_no_bound_and_says_why(tmp_path, rng):
+    """GNU Radio in place of the air, whole processes: the picture arrives, nothing is said of an air."""
+    images = tmp_path / "images"
+    images.mkdir()
+    coarse = rng.integers(60, 190, (4, 4, 3)).astype(np.uint8)
+    imsave(images / "one.png", np.kron(coarse, np.ones((16, 16, 1), np.uint8)), check_contrast=False)
+    tx, rx = endpoint(), endpoint()
+    scenario = tmp_path / "beside.toml"
+    scenario.write_text(SCENARIO.format(tx=tx, rx=rx, images=images), encoding="utf-8")
+    command = [sys.executable, "-m", "testbed.cli.main", "run", str(scenario), "--out", str(tmp_path / "run")]
+    with Flowgraph("channel", tx, rx):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)
+    assert done.returncode == 0, done.stderr
+    result = read_result(RunFolder(tmp_path / "run"))
+    (user,) = result.metrics.users
+    assert user.psnr_db > 20
+    assert user.single_user_psnr_db is None
+    assert result.metrics.air is None
+    assert "no bound: what lay between the radios is not known" in result.metrics.warnings
+    assert "no bound" in done.stdout

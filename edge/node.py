@@ -21,7 +21,6 @@ from testbed.codec.registry import open_codec
 from testbed.codec.store import install_encoder
 from testbed.config import EdgeConfig
 from testbed.control.bus import Member
-from testbed.control.messages import Artifact
 from testbed.data.pictures import Picture, load_pictures
 from testbed.errors import RunIncomplete
 from testbed.radio.base import Radio, RadioSettings
@@ -80,7 +79,6 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
                     give_up_if_stopped(member, should_stop)
                     member.heartbeat(transmitter.frames_sent, plan.frames)
                     time.sleep(LOOK_S)
-                artifacts = as_artifacts(name, pictures)
                 log.info(
                     "%d pictures, %d of %d frames ready, radio %s",
                     len(pictures),
@@ -105,9 +103,9 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
                 "pieces_waited_for": pieces.waits,
                 "stage_s": {stage: list(spent) for stage, spent in transmitter.stage_s.items()},
             }
-            member.result(values, artifacts)
             log.info("all %d frames sent, %d samples clipped", transmitter.frames_sent, transmitter.clipped_samples)
-            while member.stop_reason != "":
+            handing = Background(lambda: member.result(values, sent_files(name, pictures)), "hand-in")
+            while not handing.finished() or member.stop_reason != "":
                 give_up_if_stopped(member, should_stop)
                 switching.take(member.hear(LOOK_S))  # all is encoded: who asks for a switch now is told so
 
@@ -162,11 +160,12 @@ def give_up_if_stopped(member: Member, should_stop: Callable[[], bool]) -> None:
         raise RunIncomplete(member.stop_reason)
 
 
-def as_artifacts(name: str, pictures: Sequence[Picture]) -> list[Artifact]:
-    """The pictures as they are encoded, as PNG files for the run folder."""
-    artifacts = []
+def sent_files(name: str, pictures: Sequence[Picture]) -> Iterator[tuple[str, bytes]]:
+    """The pictures as they are encoded, as PNG files for the run folder; one that repeats is compressed once."""
+    known: dict[int, bytes] = {}
     for index, picture in enumerate(pictures):
-        stream = io.BytesIO()
-        Image.fromarray(picture.pixels).save(stream, format="png")
-        artifacts.append(Artifact(sent_name(name, index), stream.getvalue()))
-    return artifacts
+        if id(picture) not in known:
+            stream = io.BytesIO()
+            Image.fromarray(picture.pixels).save(stream, format="png")
+            known[id(picture)] = stream.getvalue()
+        yield sent_name(name, index), known[id(picture)]

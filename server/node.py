@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from testbed.background import Background
 from testbed.config import ServerConfig
 from testbed.control.bus import Hub, Lost, hosting
-from testbed.control.messages import Ready, Result, Start
+from testbed.control.messages import Ready, Result, ResultFile, Start
 from testbed.errors import PeerLost, RunIncomplete
 from testbed.files import ensure_folder
 from testbed.phy.waveform import Waveform
@@ -28,7 +28,7 @@ BLOCK_SAMPLES = 9_600  # 5 ms at 1.92 MS/s: how often the server looks up from i
 BLOCKS_QUEUED = 8  # between radio and receiver; when full the radio waits, and in lock-step the air with it
 TAIL_FRAMES = 2  # carried behind the longest stream: delays, filters, and the end of the last search
 LOOK_S = 0.1
-RESULTS_S = 30.0  # for edges to hand in what they sent, after the last sample
+RESULTS_S = 30.0  # without a word of a node that has not handed in all of what it sent, after the last sample
 PROGRESS_S = 0.2
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ def run_server(
     RunIncomplete
         If ``should_stop`` says so first; what was received is kept.
     """
-    with hosting(config.control, config.server.name, tell) as hub:
+    roles = {node: "edge" if node in config.users else "air" for node in config.expects}
+    with hosting(config.control, config.server.name, tell, roles) as hub:
         log.info("control bus at %s; waiting for %s", config.control, ", ".join(config.expects))
         ensure_folder(out)
         serve(hub, config, RunFolder(out), should_stop, tell)
@@ -147,27 +148,34 @@ def receive(
         ended = True
 
 
-def look(hub: Hub, session: Session, offers: Offers, should_stop: Callable[[], bool], timeout_s: float = 0.0) -> None:
-    """Take in what the nodes say; raise if the run is over."""
+def look(hub: Hub, session: Session, offers: Offers, should_stop: Callable[[], bool], timeout_s: float = 0.0) -> bool:
+    """Take in what the nodes say, and whether anything of results was among it; raise if the run is over."""
     if should_stop():
         raise RunIncomplete("stopped before all was received")
     watched = (*session.config.expects, hub.name)
+    handed_in = False
     while (event := hub.poll(timeout_s)) is not None:
         node, message = event
         if isinstance(message, Lost) and node in watched and node not in session.results:
             raise PeerLost(f"{node} is gone: {message.reason}")
-        if isinstance(message, Result):
+        if isinstance(message, ResultFile):
+            session.take_file(message)
+            handed_in = True
+        elif isinstance(message, Result):
             session.take_result(message)
+            handed_in = True
         else:
             offers.take(node, message)
         timeout_s = 0.0
     offers.tick()
+    return handed_in
 
 
 def collect(hub: Hub, session: Session, offers: Offers, should_stop: Callable[[], bool]) -> None:
     """Wait for the results of all nodes."""
     end = time.monotonic() + RESULTS_S
     while missing := [node for node in session.config.expects if node not in session.results]:
-        look(hub, session, offers, should_stop, LOOK_S)
+        if look(hub, session, offers, should_stop, LOOK_S):
+            end = time.monotonic() + RESULTS_S
         if time.monotonic() > end:
             raise PeerLost(f"no result of {', '.join(missing)} within {RESULTS_S:.0f} s after the last sample")

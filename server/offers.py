@@ -1,4 +1,4 @@
-"""Codecs that come while a run goes on, planned or offered by an observer: loaded, then handed to the edges."""
+"""Codecs that come while a run goes on, planned or offered by an operator: loaded, then handed to the edges."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Loading(msgspec.Struct):
 
 
 class Offers:
-    """Takes each observer's offer once; it may come again, and is then answered again.
+    """Takes each operator's offer once; it may come again, and is then answered again.
 
     A codec is loaded on a thread of its own, and the server can decode with it before an edge hears of it.
     """

@@ -17,7 +17,7 @@ from testbed.codec.card import card_bytes, find_card, read_card
 from testbed.codec.registry import open_codec
 from testbed.codec.store import install_pair
 from testbed.config import ServerConfig
-from testbed.control.messages import Result
+from testbed.control.messages import Result, ResultFile
 from testbed.errors import DataError
 from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
@@ -79,6 +79,7 @@ class Session:
         self.switches: list[dict[str, object]] = []  # what became of each, as the node last told
         self.frames_of: Counter[str] = Counter()  # by user and codec
         self._nodes = {user: node for node, user in config.users.items()}
+        self._files: Counter[str] = Counter()  # that came, by node
         self._spectrum: list[np.ndarray] = []
 
     def keep_codec(self, card: bytes, encoder: bytes, decoder: bytes) -> NewCodec:
@@ -148,16 +149,21 @@ class Session:
             )
 
     def take_result(self, result: Result) -> None:
-        """Keep a node's values, and its files where they belong; a file for any other place is counted and left out."""
+        """Keep a node's values."""
         self.results[result.node] = result.values
-        for artifact in result.artifacts:
-            try:
-                if not re.fullmatch(rf"sent/{re.escape(result.node)}/[A-Za-z0-9_-]+\.[a-z0-9]+", artifact.name):
-                    raise DataError(f"{artifact.name!r}: {result.node} may only hand in sent/{result.node}/NAME.SUFFIX")
-                self.folder.write_bytes(artifact.name, artifact.data)
-            except DataError as error:
-                self.files_refused += 1
-                log.warning("%s: a file is left out: %s", result.node, error)
+        if self._files[result.node] != result.files:
+            log.warning("%s: %d of its %d files came", result.node, self._files[result.node], result.files)
+
+    def take_file(self, file: ResultFile) -> None:
+        """Keep a node's file where it belongs; one for any other place is counted and left out."""
+        self._files[file.node] += 1
+        try:
+            if not re.fullmatch(rf"sent/{re.escape(file.node)}/[A-Za-z0-9_-]+\.[a-z0-9]+", file.name):
+                raise DataError(f"{file.name!r}: {file.node} may only hand in sent/{file.node}/NAME.SUFFIX")
+            self.folder.write_bytes(file.name, file.data)
+        except DataError as error:
+            self.files_refused += 1
+            log.warning("%s: a file is left out: %s", file.node, error)
 
     def write_summary(self, complete: bool) -> None:
         """received/server.json: counts, what each node measured, and the time spent in each stage."""

@@ -36,7 +36,7 @@ class Handover(msgspec.Struct):
     edge: str
     install: Install
     codec: str  # name and hash, for people
-    observer: str = ""  # who asked for it, empty: the scenario
+    operator: str = ""  # who asked for it, empty: the scenario
     confirm: Confirm | None = None
     first_frame: int = 0
     picture: int = 0
@@ -59,7 +59,7 @@ class Handovers:
         self._send = send
         self._clock = clock
 
-    def ask(self, edge: str, new: NewCodec, at_frame: int, observer: str = "") -> None:
+    def ask(self, edge: str, new: NewCodec, at_frame: int, operator: str = "") -> None:
         """Bring an edge over to a codec that the server can decode already."""
         install = Install(
             number=len(self.all) + 1,
@@ -68,7 +68,7 @@ class Handovers:
             encoder_sha256=sha256(new.encoder),
             at_frame=at_frame,
         )
-        self.all.append(Handover(edge, install, new.codec.identity.label, observer))
+        self.all.append(Handover(edge, install, new.codec.identity.label, operator))
         self.tick()
 
     def take(self, node: str, message: Prepared) -> None:
@@ -106,9 +106,9 @@ class Handovers:
             elif now - handover.said_at > AGAIN_S:
                 self._say(handover)
 
-    def open(self, observer: str) -> int:
-        """How many handovers that ``observer`` asked for are not settled."""
-        return sum(h.observer == observer and not h.settled for h in self.all)
+    def open(self, operator: str) -> int:
+        """How many handovers that ``operator`` asked for are not settled."""
+        return sum(h.operator == operator and not h.settled for h in self.all)
 
     def facts(self) -> list[dict[str, object]]:
         """What has become of each, for the run folder."""
@@ -117,7 +117,7 @@ class Handovers:
                 "number": h.install.number,
                 "edge": h.edge,
                 "codec": h.codec,
-                "asked_by": h.observer or "scenario",
+                "asked_by": h.operator or "scenario",
                 "asked_frame": h.install.at_frame,
                 "agreed": h.agreed,
                 "first_frame": h.first_frame if h.agreed else None,
@@ -142,12 +142,12 @@ class Handovers:
             log.warning("%s keeps its codec: %s", handover.edge, reason)
         else:
             log.info("%s: %s from frame %d on", handover.edge, handover.codec, handover.first_frame)
-        if handover.observer:
+        if handover.operator:
             outcome = Outcome(
                 edge=handover.edge,
                 first_frame=handover.first_frame,
                 picture=handover.picture,
                 reason=reason,
-                open=self.open(handover.observer),
+                open=self.open(handover.operator),
             )
-            self._send(handover.observer, outcome)
+            self._send(handover.operator, outcome)

@@ -57,7 +57,7 @@ def run_rounds(
     RunIncomplete
         If ``should_stop`` says so first.
     """
-    with hosting(config.control, config.name, tell) as hub:
+    with hosting(config.control, config.name, tell, dict.fromkeys(config.expects, "edge")) as hub:
         ensure_folder(out)
         Rounds(hub, config, RunFolder(out), should_stop, tell).run()
 

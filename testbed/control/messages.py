@@ -6,8 +6,9 @@ from typing import Union
 
 import msgspec
 
-VERSION = 1
-MAX_MESSAGE_BYTES = 256 * 2**20  # never trust a length from the wire: ZMQ_MAXMSGSIZE is set to this
+VERSION = 2
+MAX_MESSAGE_BYTES = 256 * 2**20  # of a whole message, in however many pieces it travels
+PIECE_BYTES = 2**20  # a larger message travels in pieces of this size, so that every piece shows that its sender lives
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True):
@@ -16,11 +17,32 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
     version: int = VERSION
 
 
+class Hello(Message, frozen=True, tag="hello"):
+    """Who a node is: the first that it says. What it may say from then on, its role decides (``MAY_SAY``)."""
+
+    node: str
+    role: str
+
+
+class Piece(Message, frozen=True, tag="piece"):
+    """A part of the encoding of a larger message. Pieces of one message follow each other, in order."""
+
+    sha256: str  # of the whole
+    total: int  # bytes of the whole
+    index: int
+    data: bytes  # ``PIECE_BYTES``, the last one what is left
+
+
+class Taken(Message, frozen=True, tag="taken"):
+    """How many of a member's messages the server has taken since its Hello; a member waits while too many are not."""
+
+    count: int
+
+
 class Ready(Message, frozen=True, tag="ready"):
     """A node has opened its radio and can begin. Sent until answered by Start or Stop."""
 
     node: str
-    role: str  # "edge", "air" or "observer"
     samples_planned: int = 0  # an edge: from the first sample to the end of its last frame
     frames_planned: int = 0
 
@@ -46,19 +68,20 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     of: int = 0
 
 
-class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file that a node hands to the run folder: a relative name and its bytes."""
+class ResultFile(Message, frozen=True, tag="result-file"):
+    """A file that a node hands to the run folder: a relative name and its bytes. All of a node's come before Result."""
 
+    node: str
     name: str
     data: bytes
 
 
 class Result(Message, frozen=True, tag="result"):
-    """What a node measured: plain values, and files for the run folder."""
+    """What a node measured: plain values, and the number of files that it has handed in before."""
 
     node: str
     values: dict[str, object] = {}
-    artifacts: list[Artifact] = []
+    files: int = 0
 
 
 class PublicSet(Message, frozen=True, tag="public-set"):
@@ -112,7 +135,7 @@ class Refusal(Message, frozen=True, tag="refusal"):
 
 
 class Offer(Message, frozen=True, tag="offer"):
-    """An observer has a codec to switch to. ``edges`` empty means all. Sent until answered by Outcome."""
+    """An operator has a codec to switch to. ``edges`` empty means all. Sent until answered by Outcome."""
 
     node: str
     card: bytes  # the card's JSON, whose sha256 is over the encoder's bytes, then the decoder's
@@ -165,11 +188,15 @@ class Outcome(Message, frozen=True, tag="outcome"):
 
 
 AnyMessage = Union[  # noqa: UP007 - msgspec wants a runtime union on 3.10
+    Hello,
+    Piece,
+    Taken,
     Ready,
     Start,
     Stop,
     Heartbeat,
     Result,
+    ResultFile,
     PublicSet,
     Pair,
     Installed,
@@ -182,3 +209,11 @@ AnyMessage = Union[  # noqa: UP007 - msgspec wants a runtime union on 3.10
     Confirm,
     Outcome,
 ]
+
+ALL_SAY = (Hello, Heartbeat, Ready, Stop)
+MAY_SAY: dict[str, tuple[type[Message], ...]] = {
+    "edge": (*ALL_SAY, Result, ResultFile, Installed, Upload, Refusal, Prepared),
+    "air": (*ALL_SAY, Result, ResultFile),
+    "observer": ALL_SAY,  # hears what all hear, changes nothing
+    "operator": (*ALL_SAY, Offer),  # a person at the server's machine: brings codecs to a run that goes on
+}

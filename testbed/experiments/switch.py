@@ -79,7 +79,7 @@ def offer_switch(
     card, encoder, decoder = read_card(find_card(codec))
     name = f"switch-{os.getpid()}"
     await_server(control, name, should_stop)
-    with Member(control, name, "observer", should_stop) as member:
+    with Member(control, name, "operator", should_stop) as member:
         offer = Offer(
             node=name, card=card_bytes(card), encoder=encoder, decoder=decoder, edges=edges, at_frame=at_frame
         )

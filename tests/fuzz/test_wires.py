@@ -18,7 +18,7 @@ from testbed.phy.header import HEADER_BYTES, Header
 LONG = settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
 TRUE_MESSAGES = [
     msgspec.msgpack.encode(m)
-    for m in (Ready(node="a", role="edge"), Start(samples=1), Stop(reason="x"), Heartbeat(node="a", progress=3))
+    for m in (Ready(node="a"), Start(samples=1), Stop(reason="x"), Heartbeat(node="a", progress=3))
 ]
 ANY_VALUE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=20),

@@ -6,14 +6,18 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from testbed.control.bus.mailbox import WINDOW
+from testbed.control.bus.pieces import Reassembly, in_frames
 from testbed.control.bus.wire import (
     CONNECT_S,
     FLUSH_MS,
+    FRAMES_AT_ONCE,
     HEARTBEAT_S,
     POLL_MS,
     SILENCE_S,
@@ -23,10 +27,23 @@ from testbed.control.bus.wire import (
     parse_address,
     probe,
 )
-from testbed.control.messages import AnyMessage, Artifact, Heartbeat, Ready, Result, Start, Stop
+from testbed.control.messages import (
+    AnyMessage,
+    Heartbeat,
+    Hello,
+    Piece,
+    Ready,
+    Result,
+    ResultFile,
+    Start,
+    Stop,
+    Taken,
+)
 from testbed.errors import PeerLost, PeerUnreachable, ProtocolError, RunIncomplete, SemtbError
 
 INBOX = 64  # messages that a node has not taken yet; one that takes none has left the protocol
+WINDOW_BYTES = 2**25  # said and not taken by the server, unless a single message is larger
+LOOK_S = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +77,18 @@ def unreachable(name: str, address: str, reason: str) -> str:
 class Member(End):
     """The end of every node that is not the server. Connects, and keeps telling that the node lives.
 
+    At most ``WINDOW`` of its messages, or ``WINDOW_BYTES``, are on the way or wait at the server; who says more waits
+    until the server has taken some, so that nothing is lost however much a node has to say and however long the
+    server works. A node that lets more than ``INBOX`` messages of the server lie fails.
+
+    Parameters
+    ----------
+    address : str
+    name : str
+    role : str
+        One of `testbed.control.messages.MAY_SAY`, which says what such a node may say.
+    should_stop : callable
+
     Raises
     ------
     PeerUnreachable
@@ -72,7 +101,13 @@ class Member(End):
         self.role = role
         self._should_stop = should_stop
         self._beat = Heartbeat(node=name)
-        self._orders: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
+        self._orders: queue.Queue[bytes] = queue.Queue(WINDOW)  # encoded; whoever says more waits
+        self._said = 0  # messages that count, since Hello
+        self._untaken: deque[int] = deque()  # their bytes, as far as the server has not taken them
+        self._next: bytes | None = None  # for which the window has no room yet
+        self._backlog: deque[bytes] = deque()  # frames for which the socket has no room yet
+        self._coming = Reassembly()
+        self._last_words: Stop | None = None
         self._inbox: queue.Queue[AnyMessage] = queue.Queue(INBOX)
         self._ready: Ready | None = None
         self._started: Start | None = None
@@ -96,7 +131,7 @@ class Member(End):
 
     def __exit__(self, *exc: object) -> None:
         if exc[1] is not None and self._stop_reason is None:
-            self._orders.put(Stop(reason=str(exc[1]) or type(exc[1]).__name__))
+            self._last_words = Stop(reason=str(exc[1]) or type(exc[1]).__name__)
         self.close()
 
     @property
@@ -114,9 +149,7 @@ class Member(End):
         RunIncomplete
             If the run is stopped before it starts.
         """
-        self._ready = Ready(
-            node=self.name, role=self.role, samples_planned=samples_planned, frames_planned=frames_planned
-        )
+        self._ready = Ready(node=self.name, samples_planned=samples_planned, frames_planned=frames_planned)
         while self._started is None:
             if self._failure is not None:
                 raise self._failure
@@ -131,16 +164,38 @@ class Member(End):
         """Set what the next heartbeat tells; costs nothing, may be called for each block."""
         self._beat = Heartbeat(node=self.name, progress=progress, of=of)
 
-    def result(self, values: dict[str, object], artifacts: Sequence[Artifact] = ()) -> None:
-        """Hand what was measured, and files for the run folder, to the server."""
-        message = Result(node=self.name, values=values, artifacts=list(artifacts))
-        encode(message)  # too large is the caller's error, not the thread's
-        self._orders.put(message)
+    def result(self, values: dict[str, object], files: Iterable[tuple[str, bytes]] = ()) -> None:
+        """Hand files for the run folder, by name, and then what was measured, to the server.
+
+        Files are taken from the iterable as fast as the server takes them, so that they need not all be there at once.
+        """
+        count = 0
+        for name, data in files:
+            self.say(ResultFile(node=self.name, name=name, data=data))
+            count += 1
+        self.say(Result(node=self.name, values=values, files=count))
 
     def say(self, message: AnyMessage) -> None:
-        """Send any message to the server."""
-        encode(message)  # too large is the caller's error, not the thread's
-        self._orders.put(message)
+        """Send any message to the server. Waits while the server takes none and the window is full.
+
+        Raises
+        ------
+        ProtocolError
+            If the message is larger than the bus carries.
+        RunIncomplete, PeerLost
+            If the run ends, or the server goes away, before there is room.
+        """
+        data = encode(message)
+        while True:
+            try:
+                self._orders.put(data, timeout=LOOK_S)
+                return
+            except queue.Full:
+                if self._failure is not None:
+                    raise self._failure from None
+                if self._stop_reason is not None or self._should_stop():
+                    reason = self._stop_reason or "the run ended"
+                    raise RunIncomplete(f"{self.name}: {reason}, before all was said") from None
 
     def hear(self, timeout_s: float) -> AnyMessage | None:
         """The next message of the server that is neither Start, Stop nor Heartbeat, or None. One may come twice."""
@@ -156,17 +211,22 @@ class Member(End):
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
-        while not last_round:
-            last_round = self._closing.is_set()
-            ready = dict(poller.poll(0 if last_round else POLL_MS))
+        end = 0.0
+        while not last_round or (self._backlog and connected and not self._failure and time.monotonic() < end):
+            if self._closing.is_set() and not last_round:
+                last_round, end = True, time.monotonic() + FLUSH_MS / 1e3
+            ready = dict(poller.poll(1 if last_round else POLL_MS))
             now = time.monotonic()
-            while self._socket in ready and self._socket.poll(0):
+            for _ in range(FRAMES_AT_ONCE):
+                if self._socket not in ready or not self._socket.poll(0):
+                    break
                 heard = now
                 self._take(b"".join(self._socket.recv_multipart()))
             while self._monitor in ready and self._monitor.poll(0):
                 event = recv_monitor_message(self._monitor)["event"]
                 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                     connected, heard = True, now
+                    self._send(encode(Hello(node=self.name, role=self.role)))
                 elif self._answered.is_set():
                     self._fail(PeerLost(f"the server at {self.address} went away"))
                 else:
@@ -176,31 +236,63 @@ class Member(End):
             if connected and now - heard > SILENCE_S:
                 self._fail(self._silent())
             if connected and self._failure is None:
-                while not self._orders.empty():
-                    self._say(self._orders.get())
+                self._give(everything=last_round)
                 if self._ready and not self._started and now >= ready_at:
                     ready_at = now + HEARTBEAT_S
-                    self._say(self._ready)
-                if now >= beat_at and not last_round:
+                    self._send(encode(self._ready))
+                if now >= beat_at and not last_round and not self._backlog:
                     beat_at = now + HEARTBEAT_S
-                    self._say(self._beat)
+                    self._send(encode(self._beat))
+                if last_round and self._last_words is not None:
+                    self._send(encode(self._last_words))
+                    self._last_words = None
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.setsockopt(zmq.LINGER, FLUSH_MS if connected and self._failure is None else 0)
 
-    def _say(self, message: AnyMessage) -> None:
+    def _give(self, everything: bool) -> None:
+        """Send what is to be said, as far as the window allows; in closing all of it, for which the server has room."""
+        self._send(b"")
+        while not self._backlog:
+            if self._next is None:
+                try:
+                    self._next = self._orders.get_nowait()
+                except queue.Empty:
+                    return
+            full = len(self._untaken) >= WINDOW or sum(self._untaken) + len(self._next) > WINDOW_BYTES
+            if self._untaken and full and not everything:
+                return
+            self._untaken.append(len(self._next))
+            self._said += 1
+            self._send(self._next)
+            self._next = None
+
+    def _send(self, data: bytes) -> None:
+        """Encoded bytes to the server, behind what waits for room in the socket; nothing is passed over."""
+        if data:
+            self._backlog.extend(in_frames(data))
         try:
-            self._socket.send(encode(message), zmq.NOBLOCK)
+            while self._backlog:
+                self._socket.send(self._backlog[0], zmq.NOBLOCK)
+                self._backlog.popleft()
         except zmq.Again:  # the server reads nothing: the silence limit decides
-            log.warning("%s: the server at %s takes no messages", self.name, self.address)
+            log.debug("%s: the server at %s takes no messages", self.name, self.address)
 
     def _take(self, data: bytes) -> None:
         try:
             message = decode(data, f"the server at {self.address}")
+            if isinstance(message, Piece):
+                whole = self._coming.take(message, f"the server at {self.address}")
+                if whole is None:
+                    return
+                message = decode(whole, f"the server at {self.address}")
         except ProtocolError as error:
             self._fail(error)
             return
-        if isinstance(message, Start) and self._started is None:
+        if isinstance(message, Taken):
+            while self._untaken and self._said - len(self._untaken) < message.count:
+                self._untaken.popleft()
+        elif isinstance(message, Start) and self._started is None:
             self._started = message
             self._news.set()
         elif isinstance(message, Stop) and self._stop_reason is None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 import zmq
 
-from testbed.control.messages import MAX_MESSAGE_BYTES, VERSION, AnyMessage
+from testbed.control.messages import MAX_MESSAGE_BYTES, PIECE_BYTES, VERSION, AnyMessage
 from testbed.errors import ProtocolError, ScenarioError
 
 HEARTBEAT_S = 0.5  # a killed peer is noticed at the next beat, well within the 3 s that a run may take to end
@@ -21,6 +21,9 @@ SILENCE_S = 8.0  # a peer that is connected but mute (stopped, swapped out) is g
 CONNECT_S = 2.5  # an unreachable peer is to be named within 5 s; the rest is for starting up on a busy machine
 POLL_MS = 20  # how long an order to the thread that owns a socket may lie before it is seen
 FLUSH_MS = 500  # how long a closing end tries to get its last words out
+FRAMES_QUEUED = 64  # ZeroMQ's own queues, each way and for each peer; what is more waits at its sender
+FRAMES_AT_ONCE = 256  # read before anything else is looked after, whatever comes in
+MAX_FRAME_BYTES = 2 * PIECE_BYTES  # never trust a length from the wire: ZMQ_MAXMSGSIZE is set to this
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ def encode(message: AnyMessage) -> bytes:
     if len(data) > MAX_MESSAGE_BYTES:
         raise ProtocolError(
             f"a {type(message).__name__} of {len(data) / 2**20:.0f} MiB is larger than the control bus carries "
-            f"({MAX_MESSAGE_BYTES / 2**20:.0f} MiB); send fewer or smaller pictures in one run"
+            f"({MAX_MESSAGE_BYTES / 2**20:.0f} MiB); send it in parts"
         )
     return data
 
@@ -125,7 +128,9 @@ class End:
         self.host, self.port = parse_address(address)
         self._context = zmq.Context()
         self._socket = self._context.socket(kind)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        self._socket.setsockopt(zmq.SNDHWM, FRAMES_QUEUED)
+        self._socket.setsockopt(zmq.RCVHWM, FRAMES_QUEUED)
         self._socket.setsockopt(zmq.LINGER, FLUSH_MS)
         if ":" in self.host:
             self._socket.setsockopt(zmq.IPV6, 1)

@@ -87,8 +87,8 @@ def test_it_carries_what_start_says_and_hands_in_the_truth(node, rng):
         ) as server,
     ):
         node.thread.start()
-        ready = hub.wait_ready(["air"])
-        assert ready["air"].role == "air"
+        hub.wait_ready(["air"])
+        assert hub._peers["air"].role == "air"
         edge.send(x)
         hub.broadcast(Start(samples=TOTAL))
         received = server.receive(TOTAL).samples

@@ -13,7 +13,7 @@ import zmq
 
 from testbed.control import bus
 from testbed.control.bus import Hub, Lost, Member, hub, member
-from testbed.control.messages import Artifact, Heartbeat, Ready, Result, Start, Stop
+from testbed.control.messages import Heartbeat, Hello, Ready, Result, ResultFile, Start, Stop
 from testbed.errors import AddressInUse, PeerLost, PeerUnreachable, ProtocolError, RunIncomplete, ScenarioError
 
 
@@ -70,7 +70,7 @@ def test_a_whole_session_from_ready_to_stop(server: Hub) -> None:
         starts: list[object] = []
         threads = [start_in_thread(one, starts, samples_planned=1000, frames_planned=3), start_in_thread(two, starts)]
         ready = server.wait_ready(["edge-1", "air"])
-        assert ready["edge-1"] == Ready(node="edge-1", role="edge", samples_planned=1000, frames_planned=3)
+        assert ready["edge-1"] == Ready(node="edge-1", samples_planned=1000, frames_planned=3)
         server.broadcast(Start(samples=1234, run="r"))
         for thread in threads:
             thread.join(20)
@@ -78,12 +78,12 @@ def test_a_whole_session_from_ready_to_stop(server: Hub) -> None:
         assert one.stop_reason is None
         one.heartbeat(2, 3)
         wait_until(lambda: server.progress["edge-1"] == Heartbeat(node="edge-1", progress=2, of=3))
-        one.result({"frames_sent": 3}, [Artifact("sent/edge-1/000.png", b"\x89PNG")])
-        node, message = next_event(server)
-        assert node == "edge-1"
-        assert message == Result(
-            node="edge-1", values={"frames_sent": 3}, artifacts=[Artifact("sent/edge-1/000.png", b"\x89PNG")]
+        one.result({"frames_sent": 3}, [("sent/edge-1/000.png", b"\x89PNG")])
+        assert next_event(server) == (
+            "edge-1",
+            ResultFile(node="edge-1", name="sent/edge-1/000.png", data=b"\x89PNG"),
         )
+        assert next_event(server) == ("edge-1", Result(node="edge-1", values={"frames_sent": 3}, files=1))
         server.broadcast(Stop(reason=""))
         wait_until(lambda: one.stop_reason == "" and two.stop_reason == "")
 
@@ -132,8 +132,9 @@ def test_a_member_whose_connection_ends_is_lost(server: Hub) -> None:
 
 def test_wait_ready_names_a_member_that_left_again(server: Hub) -> None:
     context, dealer = raw_dealer(server, b"edge-1")
-    dealer.send(msgspec.msgpack.encode(Ready(node="edge-1", role="edge")))
-    wait_until(lambda: "edge-1" in server._ready)
+    dealer.send(msgspec.msgpack.encode(Hello(node="edge-1", role="edge")))
+    dealer.send(msgspec.msgpack.encode(Ready(node="edge-1")))
+    wait_until(lambda: "edge-1" in server._peers and server._peers["edge-1"].ready)
     context.destroy(linger=0)
     with pytest.raises(PeerLost, match="edge-1"):
         server.wait_ready(["edge-1", "edge-2"])
@@ -225,10 +226,10 @@ def test_an_address_of_another_form_is_refused(address: str) -> None:
         msgspec.msgpack.encode({"type": "ready"}),
         msgspec.msgpack.encode({"type": "heartbeat", "node": "stranger", "colour": 1}),
         msgspec.msgpack.encode({"type": "heartbeat", "node": "stranger", "version": 99}),
-        msgspec.msgpack.encode({"type": "launch", "version": 1}),
-        msgspec.msgpack.encode(Ready(node="edge-1", role="edge")),  # in another's name
+        msgspec.msgpack.encode({"type": "launch", "version": 2}),
+        msgspec.msgpack.encode(Ready(node="edge-1")),  # in another's name
         b"\x91" * 200_000,  # arrays in arrays, deeper than a decoder goes
-        msgspec.msgpack.encode({"type": "result", "version": 1})[:-1] + b"\x91" * 200_000,
+        msgspec.msgpack.encode({"type": "result", "version": 2})[:-1] + b"\x91" * 200_000,
     ],
 )
 def test_malformed_messages_are_counted_and_harm_nobody(server: Hub, data: bytes) -> None:
@@ -261,6 +262,7 @@ def rng_bytes() -> Callable[[int], bytes]:
 
 def test_an_oversized_message_ends_the_connection_of_who_sent_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is the socket's own, so that nothing is allocated; the server goes on."""
+    monkeypatch.setattr(bus.wire, "MAX_FRAME_BYTES", 10_000)
     monkeypatch.setattr(bus.wire, "MAX_MESSAGE_BYTES", 10_000)
     with Hub(free_address()) as server, Member(server.address, "edge-1", "edge") as end:
         context, dealer = raw_dealer(server, b"stranger")
@@ -269,18 +271,19 @@ def test_an_oversized_message_ends_the_connection_of_who_sent_it(monkeypatch: py
         thread = start_in_thread(end, answers)
         server.wait_ready(["edge-1"])
         assert server.malformed["stranger"] == 0
-        with pytest.raises(ProtocolError, match="fewer or smaller"):
-            end.result({}, [Artifact("x", bytes(10_001))])
+        with pytest.raises(ProtocolError, match="larger than the control bus carries"):
+            end.result({}, [("x", bytes(10_001))])
         server.broadcast(Start(samples=1))
         thread.join(20)
         assert answers == [Start(samples=1)]
         context.destroy(linger=0)
 
 
-def test_another_version_is_named_to_the_member(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server of another release: the member says so instead of waiting."""
-    monkeypatch.setattr(hub, "encode", lambda m: msgspec.msgpack.encode(msgspec.structs.replace(m, version=2)))
-    with pytest.raises(ProtocolError, match="version 2"):
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_version_is_named_to_the_member(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    """A server of another release, older or newer: the member says so instead of waiting."""
+    monkeypatch.setattr(hub, "encode", lambda m: msgspec.msgpack.encode(msgspec.structs.replace(m, version=version)))
+    with Hub(free_address()) as server, pytest.raises(ProtocolError, match=f"version {version}"):
         Member(server.address, "edge-1", "edge")
 
 
@@ -293,7 +296,7 @@ def test_a_bus_that_breaks_tells_its_owner(server: Hub, monkeypatch: pytest.Monk
     assert node == server.name
     assert isinstance(event, Lost)
     assert "division by zero" in event.reason
-    server._put(server.name, event)
+    server._failed(event.reason)
     with pytest.raises(PeerLost, match="division by zero"):
         server.wait_ready(["edge-1"])
     context.destroy(linger=0)

@@ -55,7 +55,7 @@ class Bus:
         self.edge = Switching("edge-1", OLD, sizes, FRAMES, load, self._answer, planned, lambda: self.now)
 
     def _send(self, node: str, message: AnyMessage) -> None:
-        if node == "observer":
+        if node == "operator":
             self.outcomes.append(message)  # type: ignore[arg-type]
         else:
             assert node == "edge-1"
@@ -71,8 +71,8 @@ class Bus:
         else:
             to.append(message)
 
-    def ask(self, name: bytes, at_frame: int, observer: str = "") -> None:
-        self.server.ask("edge-1", NewCodec(b"card", name, CODECS[name]), at_frame, observer)
+    def ask(self, name: bytes, at_frame: int, operator: str = "") -> None:
+        self.server.ask("edge-1", NewCodec(b"card", name, CODECS[name]), at_frame, operator)
 
     def settle(self) -> None:
         """Carry messages until nobody says anything; encoders load at once."""
@@ -153,7 +153,7 @@ def test_a_silent_edge_is_given_up_and_never_switches():
     """All that the server says is lost for GIVE_UP_S: reported; what comes afterwards changes nothing."""
     bus = Bus()
     bus.lose = [Install] * 100
-    bus.ask(b"new", 0, "observer")
+    bus.ask(b"new", 0, "operator")
     for _ in range(int(GIVE_UP_S) + 3):
         bus.later(AGAIN_S + 0.01)
     assert "no answer" in str(bus.server.facts()[0]["reason"])
@@ -215,7 +215,7 @@ def refuse(install: Install) -> Plain:
 def test_a_refusal_has_a_reason_and_the_codec_stays(name, at_frame, encoded, load, says):
     bus = Bus(load=load)
     before = bus.encode(encoded)
-    bus.ask(name, at_frame, "observer")
+    bus.ask(name, at_frame, "operator")
     bus.settle()
     assert [type(m) for m in bus.said] == [Install, Prepared]
     assert says in str(bus.server.facts()[0]["reason"])

@@ -1,4 +1,4 @@
-"""What an observer offers while a run goes on: taken once, loaded aside, and handed to the edges it names."""
+"""What an operator offers while a run goes on: taken once, loaded aside, and handed to the edges it names."""
 
 from __future__ import annotations
 

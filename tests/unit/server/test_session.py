@@ -13,7 +13,7 @@ from server.node import samples_to_carry
 from server.session import Session
 from testbed.codec.base import CodecIdentity
 from testbed.config import ServerConfig, ServerPart
-from testbed.control.messages import Artifact, Ready, Result
+from testbed.control.messages import Ready, Result, ResultFile
 from testbed.phy.header import Header
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import RadioEvent, RxBlock
@@ -72,8 +72,9 @@ def summary(session: Session) -> dict:
 )
 def test_a_node_writes_only_where_its_files_belong(session: Session, tmp_path: Path, name: str):
     """Its values and its proper files are kept; the other one is counted and leaves no trace."""
-    good = Artifact("sent/edge-1/001.png", b"good")
-    session.take_result(Result(node="edge-1", values={"user": 0}, artifacts=[Artifact(name, b"bad"), good]))
+    session.take_file(ResultFile(node="edge-1", name=name, data=b"bad"))
+    session.take_file(ResultFile(node="edge-1", name="sent/edge-1/001.png", data=b"good"))
+    session.take_result(Result(node="edge-1", values={"user": 0}, files=2))
     assert session.files_refused == 1
     assert session.results == {"edge-1": {"user": 0}}
     files = [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()]
@@ -103,5 +104,5 @@ def test_silence_is_received_as_nothing_and_its_events_are_kept(session: Session
 
 def test_the_air_carries_the_longest_plan_and_two_frames_more():
     waveform = Waveform()
-    ready = [Ready(node=n, role="edge", samples_planned=p) for n, p in (("a", 1000), ("b", 5000), ("c", 0))]
+    ready = [Ready(node=n, samples_planned=p) for n, p in (("a", 1000), ("b", 5000), ("c", 0))]
     assert samples_to_carry(waveform, ready) == 5000 + 2 * waveform.frame_samples

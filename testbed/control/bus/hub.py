@@ -202,8 +202,8 @@ class Hub(End):
         """Send what the server says, what waited for room, and how much the server has taken."""
         for node, peer in list(self._peers.items()):
             if peer.backlog:
-                frames, peer.backlog, peer.backlog_bytes = list(peer.backlog), deque(), 0
-                self._send(node, frames)
+                waiting, peer.backlog, peer.backlog_bytes = list(peer.backlog), deque(), 0
+                self._send(node, waiting)
         while not self._orders.empty():
             to, frames, keep = self._orders.get()
             if keep:
@@ -213,10 +213,9 @@ class Hub(End):
         taken: dict[str, Peer] = {}
         while not self._takings.empty():
             node = self._takings.get()
-            peer = self._peers.get(node)
-            if peer is not None:
-                peer.taken += 1
-                taken[node] = peer
+            if node in self._peers:
+                taken[node] = self._peers[node]
+                taken[node].taken += 1
         for node, peer in taken.items():
             self._send(node, (encode(Taken(count=peer.taken)),))
 

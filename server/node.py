@@ -19,6 +19,7 @@ from testbed.phy.waveform import Waveform
 from testbed.radio.base import Radio, RadioSettings, RxBlock
 from testbed.radio.registry import open_radio
 from testbed.record.folder import RunFolder
+from testbed.text import printable
 
 if TYPE_CHECKING:
     from server.offers import Offers
@@ -87,7 +88,7 @@ def serve(
         ready = hub.wait_ready(config.expects, should_stop)
         tail = round(config.server.tail_s * config.waveform.sample_rate_hz)
         total = samples_to_carry(config.waveform, list(ready.values())) + tail
-        hub.broadcast(Start(samples=total, run=folder.path.name))
+        hub.broadcast(Start(samples=total, run=printable(folder.path.name)))
         log.info("all are ready: %.2f s on the air", total / config.waveform.sample_rate_hz)
         offers = Offers(session, Handovers(hub.send), hub.send, list(config.users))
         offers.plan(config.switches)

@@ -17,6 +17,7 @@ import msgspec
 from testbed.channels.registry import find_channel
 from testbed.errors import ScenarioError
 from testbed.phy.waveform import PROFILES, Waveform
+from testbed.text import without_mark
 
 try:
     import tomllib
@@ -303,10 +304,10 @@ def load_scenario(path: Path, settings: list[str] | None = None, seed: int | Non
         One line: file, key, value, what is allowed.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = read_toml(path)
     except OSError as error:
         raise ScenarioError(f"{path}: no scenario file that can be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{path.name}: not a TOML file: {error}") from error
     try:
         for setting in settings or []:
@@ -326,18 +327,23 @@ def load_scenario(path: Path, settings: list[str] | None = None, seed: int | Non
 def load_node(path: Path, kind: type[T]) -> T:
     """Read one node's own configuration, as ``semtb run`` or ``semtb resolve`` wrote it."""
     try:
-        return convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
+        return convert(read_toml(path), kind)
     except OSError as error:
         raise ScenarioError(
             f"{path}: {error.strerror}; `semtb resolve SCENARIO --out DIR` writes a file for each node"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{path.name}: not a TOML file: {error}") from error
     except ScenarioError as error:
         raise ScenarioError(f"{path.name}: {error}") from error
 
 
-def dump(config: msgspec.Struct) -> str:
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's tables; a byte-order mark is passed over, and names of files may hold bytes that are not UTF-8."""
+    return tomllib.loads(without_mark(path.read_bytes()).decode("utf-8", "surrogateescape"))
+
+
+def dump(config: msgspec.Struct) -> bytes:
     """The TOML of a scenario or node configuration; keys that are None are left out."""
     import tomli_w
 
@@ -348,7 +354,7 @@ def dump(config: msgspec.Struct) -> str:
             return [strip(v) for v in value]
         return value
 
-    return tomli_w.dumps(strip(msgspec.to_builtins(config)))
+    return tomli_w.dumps(strip(msgspec.to_builtins(config))).encode("utf-8", "surrogateescape")
 
 
 def apply_setting(tree: dict[str, Any], setting: str) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from testbed.codec.links import Link
-from testbed.config import Strict, check, convert, load_node, tomllib
+from testbed.config import Strict, check, convert, load_node, read_toml
 
 ROLE: Literal["federation"] = "federation"
 STRATEGIES = ("evidence", "mean-logits")
@@ -70,7 +70,7 @@ class TeacherConfig(Strict, frozen=True):
 def load_node_or_federated(path: Path, kind: type[T], federated: type[F]) -> T | F:
     """One node's own configuration: a federated one if it says so, else that of a run over the air."""
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = read_toml(path)
     except (OSError, ValueError):
         return load_node(path, kind)  # says what is wrong
     return convert(tree, federated) if tree.get("role") == ROLE else load_node(path, kind)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from testbed.text import printable
+
 
 class SemtbError(Exception):
     """Anything the user can put right. The command line prints its message and exits with status 2."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ScenarioError(SemtbError):

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from testbed.errors import EstimatorError
+from testbed.text import without_mark
 
 SHIPPED = "dnn"
 
@@ -66,7 +67,7 @@ def read_card(path: Path) -> tuple[EstimatorCard, bytes]:
         If a file is missing, the card is not one, or the hash does not match.
     """
     try:
-        card = msgspec.json.decode(path.read_bytes(), type=EstimatorCard)
+        card = msgspec.json.decode(without_mark(path.read_bytes()), type=EstimatorCard)
     except (OSError, msgspec.DecodeError) as error:
         raise EstimatorError(f"{path}: not an estimator's card: {error}") from error
     file = path.parent / Path(card.model).name

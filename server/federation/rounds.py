@@ -20,6 +20,7 @@ from testbed.data.partition import Unlabelled
 from testbed.errors import PeerLost, ProtocolError, RunIncomplete
 from testbed.files import ensure_folder
 from testbed.record.folder import METRICS_LOG, RunFolder
+from testbed.text import printable
 
 LOOK_S = 0.1
 ANSWER_S = 180.0  # an edge that is there but does not answer; training on a loaded board takes tens of seconds
@@ -85,7 +86,7 @@ class Rounds:
         config, public = self.config, self.public
         pair = beginning(public, config.symbols, config.classes)
         self.hub.wait_ready(config.expects, self._should_stop)
-        self.hub.broadcast(Start(samples=0, run=self.folder.path.name))
+        self.hub.broadcast(Start(samples=0, run=printable(self.folder.path.name)))
         pictures = public.pictures
         self.hub.broadcast(PublicSet(pixels=pictures.shape[1], pictures=pictures.astype("<f4").tobytes()))
         own = Landmarks(Classifier(pair.encoder, pair.decoder).encode(pictures)).own()

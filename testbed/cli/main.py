@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import metadata
@@ -256,6 +257,9 @@ app.add_typer(federate_app, name="federate")
 
 def main() -> NoReturn:
     """Entry point. Status 0 done, 1 incomplete, 2 something that the user can put right, 130 Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path may hold what no terminal shows
     try:
         status = app(standalone_mode=False)
     except (PeerLost, RunIncomplete) as error:

@@ -46,7 +46,11 @@ Settings = Annotated[
 Seed = Annotated[Optional[int], number(int, 0, 2**63 - 1, "--seed", help="Decides the channel, noise and offsets.")]  # noqa: UP045
 Images = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--images", metavar="DIR", help="A folder of PNG or JPEG files, dealt to the edges in turn."),
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help="A folder of PNG or JPEG files, dealt to the edges in turn; composed on white where transparent.",
+    ),
 ]
 Radios = Annotated[
     Optional[list[str]],  # noqa: UP045

@@ -11,6 +11,7 @@ import msgspec
 
 from testbed.codec.base import CodecIdentity
 from testbed.errors import CodecError
+from testbed.text import without_mark
 
 LIMITS = {"stride": 1024, "complex_channels": 4096}  # what no codec exceeds; a card may come from anybody
 
@@ -113,7 +114,7 @@ def parse_card(data: bytes, where: str) -> Card:
         If it is not one; names ``where``.
     """
     try:
-        card = msgspec.json.decode(data, type=Card)
+        card = msgspec.json.decode(without_mark(data), type=Card)
     except msgspec.DecodeError as error:
         raise CodecError(f"{where}: not a codec's card: {error}") from error
     if not re.fullmatch(r"[0-9a-f]{64}", card.sha256) or not 0 <= card.number <= 255:

@@ -10,9 +10,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from testbed.errors import DataError
+from testbed.text import printable
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 SIDE_PIXELS = range(16, 65_536)  # of the networks' strides, and of a frame header's fields
+BACKGROUND = (255, 255, 255, 255)  # white, opaque: as a page shows a picture with transparent parts
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # 16 bits of grey, which Pillow would clip at 255
 
 
@@ -34,6 +36,11 @@ def load_pictures(images: str, share: tuple[int, int], max_pixels: int) -> list[
     max_pixels : int
         A picture with more is made smaller, keeping its proportions.
 
+    Returns
+    -------
+    list of Picture
+        At least one.
+
     Raises
     ------
     DataError
@@ -42,17 +49,27 @@ def load_pictures(images: str, share: tuple[int, int], max_pixels: int) -> list[
     index, of = share
     if not images:
         return [limit_size(p, max_pixels) for p in carried()[index::of]]
-    folder = Path(images)
-    try:
-        # Names that begin with a dot are what other systems leave beside pictures.
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"--images {images}: {error.strerror}; it should be a folder of PNG or JPEG files") from error
+    files = picture_files(images)
     if len(files) < of:
         raise DataError(
             f"--images {images}: {len(files)} PNG or JPEG files, {of} edges: put at least one for each there"
         )
     return [limit_size(read_picture(path), max_pixels) for path in files[index::of]]
+
+
+def picture_files(images: str) -> list[Path]:
+    """The PNG and JPEG files of a folder, by name.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be read.
+    """
+    try:
+        # Names that begin with a dot are what other systems leave beside pictures.
+        return sorted(p for p in Path(images).iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"--images {images}: {error.strerror}; it should be a folder of PNG or JPEG files") from error
 
 
 def carried() -> list[Picture]:
@@ -67,7 +84,23 @@ def carried() -> list[Picture]:
 
 
 def read_picture(path: Path) -> Picture:
-    """Decode one file as RGB, upright."""
+    """Decode one file as RGB, upright, what is transparent in it composed on white.
+
+    Parameters
+    ----------
+    path : Path
+        PNG or JPEG, of any mode.
+
+    Returns
+    -------
+    Picture
+        Its name without suffix, bytes of it that are not UTF-8 made printable.
+
+    Raises
+    ------
+    DataError
+        If it is not such a picture, or a side is too short or too long.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # a header may claim any size
@@ -75,18 +108,28 @@ def read_picture(path: Path) -> Picture:
                 pixels = eight_bits(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow meets damaged files with exceptions of every kind
         raise DataError(f"{path}: not a readable PNG or JPEG picture; take it out of the folder") from error
     require_sides(str(path), pixels)
-    return Picture(path.stem, pixels)
+    return Picture(printable(path.stem), pixels)
 
 
 def eight_bits(image: Image.Image) -> np.ndarray:
-    """[H, W, 3] uint8 of a picture of any mode."""
+    """A picture of any mode as [H, W, 3] uint8, composed on ``BACKGROUND`` where it is transparent.
+
+    What lies below transparent pixels was never meant to be seen, and programs leave anything there.
+    """
+    transparent = image.info.get("transparency")  # of a palette, or one colour or grey; else None
     if image.mode in DEEP_MODES:
-        grey = np.rint(np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8)  # 65535 / 257 = 255
-        image = Image.fromarray(grey)
-    return np.asarray(image.convert("RGB"))
+        deep = np.asarray(image, np.float64)
+        grey = np.rint(deep / 257).clip(0, 255).astype(np.uint8)  # 65535 / 257 = 255
+        if transparent is not None:
+            grey = np.where(deep == transparent, np.uint8(255), grey)
+        return np.stack([grey] * 3, axis=-1)
+    if transparent is None and not {"A", "a"} & set(image.getbands()):
+        return np.asarray(image.convert("RGB"))
+    seen = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image.convert("RGBA"))
+    return np.asarray(seen.convert("RGB"))
 
 
 def require_sides(name: str, pixels: np.ndarray) -> None:

@@ -19,9 +19,10 @@ import msgspec
 from PIL import Image
 
 from testbed.codec.card import find_card, read_card
+from testbed.codec.registry import open_pair
 from testbed.config import EdgeConfig, dump
 from testbed.control.messages import VERSION
-from testbed.data.pictures import SUFFIXES, carried, load_pictures
+from testbed.data.pictures import carried, load_pictures, picture_files
 from testbed.deploy.boards import BOARD_PROGRAM, board_program
 from testbed.errors import BoardError
 
@@ -123,8 +124,7 @@ def lay_pictures(folder: Path, config: EdgeConfig) -> EdgeConfig:
     folder.mkdir(parents=True)
     index, of = config.share
     if config.edge.images:
-        files = sorted(p for p in Path(config.edge.images).iterdir() if p.suffix.lower() in SUFFIXES)
-        for file in files[index::of]:
+        for file in picture_files(config.edge.images)[index::of]:
             shutil.copyfile(file, folder / file.name)
     else:  # scikit-learn, which carries them, is not installed on a board
         for picture in carried()[index::of]:
@@ -136,6 +136,7 @@ def lay_codec(folder: Path, name: str) -> dict[str, str]:
     """Put a codec's card and both of its files into ``folder``; the card's hash is over both. Returns what it is."""
     path = find_card(name)
     card, encoder, decoder = read_card(path)
+    open_pair(card, encoder, decoder)  # says what is wrong with it before it travels
     folder.mkdir(parents=True)
     (folder / path.name).write_bytes(path.read_bytes())
     (folder / Path(card.encoder).name).write_bytes(encoder)
@@ -163,7 +164,7 @@ def lay_release(folder: Path, config: EdgeConfig, root: str, release: str, board
         board_config, images = lay_pictures(folder / "pictures", config), f"{there}/pictures"
     edge = msgspec.structs.replace(board_config.edge, images=images)
     board_config = msgspec.structs.replace(board_config, edge=edge, codec=f"{there}/codec/{codec['card']}")
-    (folder / "edge.toml").write_text(dump(board_config), encoding="utf-8")
+    (folder / "edge.toml").write_bytes(dump(board_config))
     (folder / UNIT).write_text(unit_text(edge.name, root), encoding="utf-8")
     (folder / BOARD_PROGRAM).write_bytes(board_program())
     return {

@@ -112,7 +112,7 @@ class RemoteEdges:
                 config, images = lay_pictures(folder / "pictures", config), f"{root}/runs/{self._run}/pictures"
             edge = msgspec.structs.replace(config.edge, images=images)
             config = msgspec.structs.replace(config, edge=edge)
-            (folder / "edge.toml").write_text(dump(config), encoding="utf-8")
+            (folder / "edge.toml").write_bytes(dump(config))
             ask(target, node.name, "place_run", archive(folder), run=self._run)
         self._placed.append(node.name)
         current = f"{root}/current"

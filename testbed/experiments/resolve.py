@@ -198,10 +198,8 @@ def require_free(scenario: Scenario, nodes: list[Node]) -> None:
 
 def write_configs(folder: Path, scenario: Scenario, nodes: list[Node]) -> dict[str, Path]:
     """Write scenario.toml and nodes/<name>.toml; returns each node's file."""
-    write_aside(folder / "scenario.toml", dump(scenario).encode())
-    return {
-        node.name: write_aside(folder / "nodes" / f"{node.name}.toml", dump(node.config).encode()) for node in nodes
-    }
+    write_aside(folder / "scenario.toml", dump(scenario))
+    return {node.name: write_aside(folder / "nodes" / f"{node.name}.toml", dump(node.config)) for node in nodes}
 
 
 def by_hand(nodes: list[Node], files: dict[str, Path], out: Path) -> list[str]:

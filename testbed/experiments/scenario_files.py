@@ -20,7 +20,7 @@ def shipped_scenarios() -> dict[str, Path]:
 
 def purpose(path: Path) -> str:
     """What a scenario file says of itself in its first comment."""
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    first = path.read_text(encoding="utf-8-sig", errors="replace").partition("\n")[0]
     return first.lstrip("# ").rstrip() if first.startswith("#") else ""
 
 

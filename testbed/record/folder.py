@@ -31,6 +31,7 @@ from PIL import Image
 
 from testbed.errors import DataError
 from testbed.files import ASIDE, write_aside, written
+from testbed.text import printable
 
 RESULT = "result.json"
 SCENARIO = "scenario.toml"
@@ -127,8 +128,8 @@ class RunFolder:
         return write_aside(self.file(name), data)
 
     def write_text(self, name: str, text: str) -> Path:
-        """UTF-8, lines ended by \\n on every system."""
-        return self.write_bytes(name, text.encode())
+        """UTF-8, lines ended by \\n on every system; what is not UTF-8 in a path is made printable."""
+        return self.write_bytes(name, printable(text).encode())
 
     def write_json(self, name: str, value: Any) -> Path:
         """Indented JSON of plain values, msgspec structs and NumPy values. What is not finite becomes null."""

@@ -10,6 +10,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from testbed.text import printable
+
 PACKAGES = ("semcom-testbed", "numpy", "scipy", "numba", "onnxruntime", "pyzmq", "msgspec", "scikit-image", "pillow")
 
 
@@ -57,4 +59,11 @@ def machine() -> str:
 
 def command() -> str:
     """The command line of this process, as one would type it again."""
-    return shlex.join(["semtb", *sys.argv[1:]])
+    return " ".join(["semtb", *map(quoted, sys.argv[1:])])
+
+
+def quoted(word: str) -> str:
+    """A word as a shell takes it; one that is not UTF-8 as $'...', which names its bytes."""
+    if printable(word) == word:
+        return shlex.quote(word)
+    return "$'" + printable(word.replace("\\", "\\\\").replace("'", "\\'")) + "'"

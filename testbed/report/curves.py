@@ -12,6 +12,7 @@ import msgspec
 
 from testbed.errors import DataError
 from testbed.report.drawing import FAINT, INK, WIDTH_IN, Sheet, user_colour, user_dashes
+from testbed.text import without_mark
 
 MARKERS = "osD^vP"
 SNR = "air.snr_db"
@@ -91,7 +92,7 @@ def read_curves(path: Path, against: str | None = None, where: Sequence[str] = (
         or lacks the axis that is asked for.
     """
     try:
-        file = msgspec.json.decode(path.read_bytes(), type=ResultFile)
+        file = msgspec.json.decode(without_mark(path.read_bytes()), type=ResultFile)
         if "cells" in file.results:
             swept = Swept(*(msgspec.json.decode(file.results[key]) for key in ("axes", "cells")))
             return curves_of_sweep(msgspec.convert(msgspec.to_builtins(swept), Swept), path, against, where)

@@ -116,10 +116,7 @@ def write_parts(configs: Plan, parts: Split, folder: RunFolder) -> dict[str, Pat
     for edge, records in zip(configs.edges, parts.clients, strict=True):
         records.write(Path(edge.records))
     nodes: dict[str, Strict] = {configs.server.name: configs.server} | {edge.name: edge for edge in configs.edges}
-    return {
-        name: write_aside(folder.path / "nodes" / f"{name}.toml", dump(config).encode())
-        for name, config in nodes.items()
-    }
+    return {name: write_aside(folder.path / "nodes" / f"{name}.toml", dump(config)) for name, config in nodes.items()}
 
 
 def parse_epsilon(text: str) -> float:

@@ -274,7 +274,7 @@ def test_a_release_tells_the_edge_what_lies_beside_it(tmp_path: Path):
     assert manifest["codec"]["name"] == "deepjscc-cifar10"  # type: ignore[index]
     assert config.control == "tcp://127.0.0.1:24700"
     assert checkout() is not None
-    assert dump(config) == (tmp_path / "edge.toml").read_text()
+    assert dump(config) == (tmp_path / "edge.toml").read_bytes()
 
 
 def test_forwarded_ports_lead_to_the_bus_and_from_the_air():

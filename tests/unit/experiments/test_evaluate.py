@@ -81,7 +81,7 @@ def made(tmp_path: Path, codec: OnnxCodec, rng: np.random.Generator) -> Made:
     edges = [EdgePart(name="edge-1", user=0), EdgePart(name="edge-2", user=1)]
     scenario = Scenario(name="by-hand", seed=5, codec=CodecChoice(CODEC), air=air, edges=edges)
     folder = RunFolder(tmp_path)
-    folder.write_text("scenario.toml", dump(scenario))
+    folder.write_bytes("scenario.toml", dump(scenario))
     a, b, c, d = (smooth(rng, *size) for size in ((96, 128), (64, 32), (32, 32), (48, 32)))
     sent = {"edge-1": [a, b], "edge-2": [c, d]}
     for node, pictures in sent.items():
@@ -256,7 +256,7 @@ def test_over_real_radios_nothing_is_said_of_an_air(made, emulated):
     """Edges with radios: neither truth nor bound, in result.json or as files, unless an air was among the nodes."""
     scenario = load_scenario(made.folder.file("scenario.toml"))
     edges = [msgspec.structs.replace(edge, radio="pluto:ip:192.168.2.1") for edge in scenario.edges]
-    made.folder.write_text("scenario.toml", dump(msgspec.structs.replace(scenario, edges=edges)))
+    made.folder.write_bytes("scenario.toml", dump(msgspec.structs.replace(scenario, edges=edges)))
     if emulated:
         made.folder.write_text("nodes/air.toml", "")
     metrics = evaluate(made.folder.path, complete=True, reason="", wall_time_s=1.0).metrics

@@ -41,7 +41,7 @@ def test_a_given_number_goes_before_the_profiles(tmp_path):
 def test_copies_are_equal_and_keep_what_was_given(tmp_path, profile):
     scenario = loaded(tmp_path, f'profile = "{profile}"\ncp_samples = 20')
     made = scenario.waveform
-    (tmp_path / "made.toml").write_text(dump(scenario), encoding="utf-8")
+    (tmp_path / "made.toml").write_bytes(dump(scenario))
     assert load_scenario(tmp_path / "made.toml").waveform == made
     assert pickle.loads(pickle.dumps(made)) == made
     assert hash(pickle.loads(pickle.dumps(made))) == hash(made)

@@ -34,7 +34,7 @@ def make_run(root: Path, seed: int = 1, scale: int = 1, complete: bool = True) -
     rng = np.random.default_rng(seed)
     folder = RunFolder.create(root, "two-users")
     scenario = Scenario(name="two-users", seed=seed, edges=[EdgePart(name=n, user=u) for u, n in enumerate(NODES)])
-    folder.write_text("scenario.toml", dump(scenario))
+    folder.write_bytes("scenario.toml", dump(scenario))
     folder.write_text("logs/server.log", "server: 40 frames\n")
     users = [write_user(folder, u, node, scale, rng) for u, node in enumerate(NODES)]
     folder.write_npz(FIGURE_DATA, **figure_data(rng))

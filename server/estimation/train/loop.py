@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from server.estimation.profiles import QUOTIENT_FLOOR, grid_of, pilot_gain
 from server.estimation.train.channels import Block, Ranges, draw_block, loss_points
 from server.estimation.train.network import ProfileNet
 from server.estimation.train.solve import Whiten, spectra
+from testbed.checkpoint import Part, read_checkpoint, write_checkpoint
 from testbed.phy.waveform import Waveform
 
 
@@ -171,8 +171,8 @@ def train(
 
     Raises
     ------
-    ValueError
-        If ``checkpoint`` belongs to another recipe.
+    DataError
+        If ``checkpoint`` is damaged, or belongs to another recipe.
     """
     torch.manual_seed(recipe.seed)
     net = make_net(recipe)
@@ -183,15 +183,9 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=rise, cycle_momentum=False
     )
-    begin = 0
     said = msgspec.json.encode(recipe).decode()
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["recipe"] != said:
-            raise ValueError(f"{checkpoint} belongs to another recipe: remove it or name another --work folder")
-        for part, name in ((net, "net"), (average, "average"), (optimizer, "optimizer"), (schedule, "schedule")):
-            part.load_state_dict(state[name])
-        begin = state["epoch"]
+    parts: dict[str, Part] = {"net": net, "average": average, "optimizer": optimizer, "schedule": schedule}
+    begin = int(read_checkpoint(checkpoint, said, parts, epoch=0)["epoch"])
     batches = []
     for index in range(recipe.blocks if begin < recipe.epochs else 0):
         batches.append(make_batch(draw_block(waveform, recipe.ranges, recipe.block, recipe.seed, index), waveform))
@@ -212,22 +206,5 @@ def train(
                 for kept, new in zip(average.parameters(), net.parameters(), strict=True):
                     kept.lerp_(new, 1 - decay)
             on_step(step, steps, error_db)
-        save_checkpoint(
-            checkpoint,
-            {
-                "epoch": epoch + 1,
-                "recipe": said,
-                "net": net.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-            },
-        )
+        write_checkpoint(checkpoint, said, parts, epoch=epoch + 1)
     return average
-
-
-def save_checkpoint(path: Path, state: dict[str, object]) -> None:
-    """Write aside, then rename: a stop in the middle leaves the previous checkpoint."""
-    aside = path.with_suffix(".tmp")
-    torch.save(state, aside)
-    os.replace(aside, path)

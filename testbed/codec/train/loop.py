@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from testbed.checkpoint import Part, read_checkpoint, write_checkpoint
 from testbed.codec.train.channels import add_noise, draw_no_eff
 from testbed.codec.train.models import Decoder, Encoder
-from testbed.files import write_aside
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,8 +110,8 @@ def train(
 
     Raises
     ------
-    ValueError
-        If ``checkpoint`` belongs to another recipe.
+    DataError
+        If ``checkpoint`` is damaged, or belongs to another recipe.
     """
     torch.manual_seed(recipe.seed)
     pair = Pair(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -130,16 +129,10 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=0.1, cycle_momentum=False
     )
-    begin, usual_norm = 0, 1.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["recipe"] != msgspec.json.encode(recipe).decode():
-            raise ValueError(f"{checkpoint} belongs to another recipe: remove it or name another --work folder")
-        pair.load_state_dict(state["pair"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        begin, usual_norm = state["epoch"], state["usual_norm"]
+    said = msgspec.json.encode(recipe).decode()
+    parts: dict[str, Part] = {"pair": pair, "average": average, "optimizer": optimizer, "schedule": schedule}
+    facts = read_checkpoint(checkpoint, said, parts, epoch=0, usual_norm=1.0)
+    begin, usual_norm = int(facts["epoch"]), facts["usual_norm"]
 
     for epoch in range(begin, recipe.epochs):
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
@@ -163,24 +156,6 @@ def train(
                 for kept, new in zip(average.parameters(), pair.parameters(), strict=True):
                     kept.lerp_(new, 1.0 - decay)
             on_step(step, steps, loss.item())
-        save_checkpoint(checkpoint, epoch + 1, usual_norm, recipe, pair, average, optimizer, schedule)
+        write_checkpoint(checkpoint, said, parts, epoch=epoch + 1, usual_norm=usual_norm)
         on_epoch(epoch + 1, average)
     return average
-
-
-def save_checkpoint(path, epoch, usual_norm, recipe, pair, average, optimizer, schedule) -> None:
-    """Write aside, then rename: a stop in the middle leaves the previous checkpoint."""
-    buffer = io.BytesIO()
-    torch.save(
-        {
-            "epoch": epoch,
-            "usual_norm": usual_norm,
-            "recipe": msgspec.json.encode(recipe).decode(),
-            "pair": pair.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
-        },
-        buffer,
-    )
-    write_aside(path, buffer.getvalue())

@@ -15,6 +15,7 @@ from testbed.codec.registry import open_codec  # noqa: E402
 from testbed.codec.train.channels import add_noise, draw_no_eff  # noqa: E402
 from testbed.codec.train.export import export  # noqa: E402
 from testbed.codec.train.loop import Pair, Recipe, train  # noqa: E402
+from testbed.errors import DataError  # noqa: E402
 
 SMALL = Recipe(epochs=2, batch=16, groups=4, width=8, encoder_blocks=1, decoder_blocks=1, bfloat16=False)
 
@@ -72,7 +73,7 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, 
     resumed = train(pictures, SMALL, tmp_path / "parts.pt")
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
-    with pytest.raises(ValueError, match="another recipe"):
+    with pytest.raises(DataError, match="another recipe"):
         train(pictures, Recipe(epochs=3), tmp_path / "parts.pt")
 
 

@@ -27,6 +27,7 @@ from server.estimation.train.loop import (  # noqa: E402
     train,
 )
 from server.estimation.train.solve import Whiten  # noqa: E402
+from testbed.errors import DataError  # noqa: E402
 from testbed.phy.waveform import Waveform  # noqa: E402
 
 OTA = Waveform()
@@ -146,7 +147,7 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path):
     resumed = train(OTA, SMALL, tmp_path / "parts.pt")
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
-    with pytest.raises(ValueError, match="another recipe"):
+    with pytest.raises(DataError, match="another recipe"):
         train(OTA, msgspec.structs.replace(SMALL, epochs=3), tmp_path / "parts.pt")
 
 

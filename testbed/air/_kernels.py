@@ -84,7 +84,14 @@ def superimpose(
 
 @numba.njit(cache=True, nogil=True)
 def rotate(x: np.ndarray, phasor: np.ndarray, y_re: np.ndarray, y_im: np.ndarray) -> None:
-    """Write ``x * phasor``, both [n] complex64, as two [n] float32."""
+    r"""Write :math:`y(n) = x(n) p(n)`.
+
+    Parameters
+    ----------
+    x, phasor : [n] complex64
+    y_re, y_im : [n] float32
+        Written.
+    """
     for i in range(len(x)):
         y_re[i] = x[i].real * phasor[i].real - x[i].imag * phasor[i].imag
         y_im[i] = x[i].real * phasor[i].imag + x[i].imag * phasor[i].real
@@ -92,7 +99,18 @@ def rotate(x: np.ndarray, phasor: np.ndarray, y_re: np.ndarray, y_im: np.ndarray
 
 @numba.njit(cache=True, nogil=True)
 def rotate_and_add(y: np.ndarray, phasor: np.ndarray, scale: np.float32, noise: np.ndarray) -> None:
-    """Replace ``y`` by ``y * phasor + scale * noise``, all [n] complex64."""
+    r"""Replace :math:`y(n)` by :math:`y(n) p(n) + \sigma w(n)`.
+
+    Parameters
+    ----------
+    y : [n] complex64
+        Written.
+    phasor : [n] complex64
+    scale : float32
+        :math:`\sigma`, the noise's standard deviation.
+    noise : [n] complex64
+        Of unit variance.
+    """
     for i in range(len(y)):
         re = y[i].real * phasor[i].real - y[i].imag * phasor[i].imag
         im = y[i].real * phasor[i].imag + y[i].imag * phasor[i].real

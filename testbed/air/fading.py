@@ -39,7 +39,16 @@ class GainGrid:
         self._far = np.exp(2j * np.pi * self.POINTS * turns.swapaxes(-1, -2))  # [lines, taps, 8, sinusoids]
 
     def chunk(self, index: int) -> np.ndarray:
-        """[lines, taps, 64] complex128: gains at points ``64 index .. 64 index + 63``; point p is at ``p * step_s``."""
+        """Gains at points ``64 index .. 64 index + 63``; point p is at ``p * step_s``.
+
+        Parameters
+        ----------
+        index : int
+
+        Returns
+        -------
+        [lines, taps, 64] complex128
+        """
         first = self._start * np.exp(2j * np.pi * (self._doppler * (index * self.CHUNK_POINTS * self.step_s)))
         anchors = first[..., None, :] * self._far
         return (anchors @ self._near).reshape(*first.shape[:2], self.CHUNK_POINTS)

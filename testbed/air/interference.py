@@ -17,8 +17,26 @@ WARN_CFO_DIFFERENCE_HZ = 200.0
 
 
 def cfo_warnings(truth: Truth, waveform: Waveform) -> list[str]:
-    r"""Signal to inter-carrier interference of a user that is off by :math:`\epsilon` subcarriers:
-    :math:`\mathrm{sinc}^2 \epsilon / (1 - \mathrm{sinc}^2 \epsilon)`, all subcarriers occupied."""
+    r"""What two users' carrier offsets cost that differ too much.
+
+    Signal to inter-carrier interference of a user that is off by :math:`\epsilon` subcarriers, all of them occupied:
+    :math:`\mathrm{sinc}^2 \epsilon / (1 - \mathrm{sinc}^2 \epsilon)`.
+
+    Parameters
+    ----------
+    truth : Truth
+    waveform : Waveform
+
+    Returns
+    -------
+    list of str
+        One line if the largest difference exceeds 200 Hz.
+
+    References
+    ----------
+    T. Pollet, M. van Bladel, M. Moeneclaey, "BER sensitivity of OFDM systems to carrier frequency offset and Wiener
+    phase noise", IEEE Trans. Commun. 43(2/3/4), 1995.
+    """
     low, high = int(np.argmin(truth.user_cfo_hz)), int(np.argmax(truth.user_cfo_hz))
     difference = truth.user_cfo_hz[high] - truth.user_cfo_hz[low]
     if difference <= WARN_CFO_DIFFERENCE_HZ:
@@ -33,7 +51,19 @@ def cfo_warnings(truth: Truth, waveform: Waveform) -> list[str]:
 
 
 def search_warnings(truth: Truth, max_cfo_hz: float) -> list[str]:
-    """Carrier offsets that the receiver was told not to look for."""
+    """Carrier offsets that the receiver does not look for.
+
+    Parameters
+    ----------
+    truth : Truth
+    max_cfo_hz : float
+        Of the receiver's search.
+
+    Returns
+    -------
+    list of str
+        One line for each user beyond.
+    """
     offsets_hz = [truth.common_cfo_hz + own for own in truth.user_cfo_hz]
     beyond = [(user, hz) for user, hz in zip(truth.users, offsets_hz, strict=True) if abs(hz) > max_cfo_hz]
     return [
@@ -95,5 +125,18 @@ def _paths(air: Air, user: int, antennas: int, sample_rate_hz: float) -> tuple[n
 
 
 def rms(taps: np.ndarray, powers: np.ndarray) -> float:
-    """Spread of ``taps`` [n] under ``powers`` [n] that sum to 1."""
+    r"""Rms spread :math:`\sqrt{\sum p \tau^2 - (\sum p \tau)^2}`.
+
+    Parameters
+    ----------
+    taps : [n] float64
+        In any unit.
+    powers : [n] float64
+        Sum to 1.
+
+    Returns
+    -------
+    float
+        In the unit of ``taps``.
+    """
     return float(np.sqrt(max(powers @ taps**2 - (powers @ taps) ** 2, 0.0)))

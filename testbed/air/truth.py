@@ -30,7 +30,25 @@ class Truth(msgspec.Struct, frozen=True):
 
 
 def draw_truth(waveform: Waveform, air: Air, users: list[int], seed: int) -> Truth:
-    """Offsets and delays: given ones as they are, the others drawn for each user number."""
+    """Offsets and delays: given ones as they are, the others drawn for each user number.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    air : Air
+        Its lists are indexed by user number.
+    users : list of int
+    seed : int
+
+    Returns
+    -------
+    Truth
+
+    Raises
+    ------
+    ScenarioError
+        If a list lacks a user, or a delay is negative or beyond 4096 samples.
+    """
 
     def drawn(key: int, low: float, high: float) -> float:
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(OFFSETS, key)))

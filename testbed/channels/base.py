@@ -54,7 +54,17 @@ class TappedDelayLine:
         return self.amplitudes[:, None] * np.exp(turn + 1j * self.phases[..., None]).sum(axis=1)
 
     def scaled(self, amplitude: float) -> TappedDelayLine:
-        """The same line, every gain times ``amplitude`` (linear)."""
+        """The same line, louder or softer.
+
+        Parameters
+        ----------
+        amplitude : float
+            By which every gain is multiplied, linear.
+
+        Returns
+        -------
+        TappedDelayLine
+        """
         return replace(self, amplitudes=self.amplitudes * amplitude, powers=self.powers * amplitude**2)
 
 

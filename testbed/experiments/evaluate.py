@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ SUMMARY = "received/server.json"
 IQ = "received/iq.npz"
 SPECTRUM_SAMPLES = 65_536
 STAGES = ("encode", "modulate", "sync", "estimate", "detect", "header", "decode")  # in the order of processing
+EVENTS_SHOWN = 5
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         received = received_pictures(folder, scenario, sent, frames, codecs, summary)
         medium, words = carried_by(folder, scenario, summary, nodes)
         measured = measure(scenario, sent, frames, received, medium)
-        measured.metrics.warnings[:0] = words
+        measured.metrics.warnings[:0] = words + foreign_events(nodes.get(scenario.air.name, {}))
         keep_figures(folder, scenario, measured)
         metrics = measured.metrics
     result = Result(
@@ -102,6 +104,16 @@ def carried_by(
     found = levels.items() if isinstance(levels, dict) else ()
     by_user = {int(user): level for user, level in found if user.isdecimal() and isinstance(level, float)}
     return medium, level_warnings(by_user, scenario.waveform, scenario.air.snr_db, medium.users)
+
+
+def foreign_events(said: Mapping[str, object]) -> list[str]:
+    """What the air counted of peers that sent wrongly or had no business there, the commonest first."""
+    counted = said.get("events")
+    found = counted.items() if isinstance(counted, dict) else ()
+    counts = Counter({str(event): count for event, count in found if isinstance(count, int)})
+    lines = [f"{event}, {count} times" if count > 1 else event for event, count in counts.most_common(EVENTS_SHOWN)]
+    more = len(counts) - len(lines)
+    return [*lines, f"{more} more such lines in the air's log"] if more else lines
 
 
 def sent_by(

@@ -104,7 +104,19 @@ class Radio(Protocol):
         ...
 
     def send(self, samples: np.ndarray) -> None:
-        """Queue [antenna, sample] complex64 for transmission, gapless after what was sent before; blocks when full."""
+        """Queue samples for transmission, gapless after what was sent before; blocks when full.
+
+        Parameters
+        ----------
+        samples : [antenna, n] complex64
+            |re| and |im| at most 1.0, full scale.
+
+        Raises
+        ------
+        RadioError, PeerUnreachable, PeerLost
+        ShapeError
+            If there are not ``settings.tx_channels`` rows.
+        """
         ...
 
     def finish(self) -> None:
@@ -112,7 +124,21 @@ class Radio(Protocol):
         ...
 
     def receive(self, count: int) -> RxBlock:
-        """Exactly ``count`` samples, gapless unless an event says otherwise."""
+        """Exactly ``count`` samples, gapless unless an event says otherwise.
+
+        Parameters
+        ----------
+        count : int
+            Of each antenna.
+
+        Returns
+        -------
+        RxBlock
+
+        Raises
+        ------
+        RadioError, PeerUnreachable, PeerLost
+        """
         ...
 
     def close(self) -> None:

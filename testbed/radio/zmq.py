@@ -169,7 +169,19 @@ class ZmqRadio:
 
 
 def in_range(samples: np.ndarray, channels: int, uri: str) -> np.ndarray:
-    """A copy of [channels, n] as complex64, refused if it would wrap or clip.
+    """A copy of samples to be sent, refused if it would wrap or clip.
+
+    Parameters
+    ----------
+    samples : [channels, n] complex64
+        Full scale 1.0.
+    channels : int
+    uri : str
+        Of the radio, for the message.
+
+    Returns
+    -------
+    [channels, n] complex64
 
     Raises
     ------

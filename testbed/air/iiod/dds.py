@@ -32,7 +32,18 @@ class Dds:
         self.tones = [Tone() for _ in range(4 * channels)]
 
     def codes(self, first_sample: int, count: int) -> np.ndarray | None:
-        """[count, columns] int16, or None while all are silent."""
+        r"""The generators' sum, :math:`\sum_i a_i \sin\{2\pi (s_i n / 2^{16} + \varphi_i)\}` in each column, clipped.
+
+        Parameters
+        ----------
+        first_sample, count : int
+            Absolute index :math:`n` of the first, and how many.
+
+        Returns
+        -------
+        [count, columns] int16 or None
+            None while all are silent.
+        """
         playing = [i for i, tone in enumerate(self.tones) if tone.on and tone.scale]
         if not playing:
             return None

@@ -20,11 +20,32 @@ UNUSED_DAC_BITS = 4
 def transmitted(
     pluto: VirtualPluto, channel: int, codes: np.ndarray | None, receiver: VirtualPluto, first: int, count: int
 ) -> np.ndarray:
-    r"""[count] complex64: :math:`x = g \, c / 2^{14} \, e^{j 2\pi (f_{TX} - f_{RX}) n / f_s}`.
+    r"""What one transmit channel puts on the air: :math:`x = g \, c / 2^{14} \, e^{j 2\pi (f_{TX} - f_{RX}) n / f_s}`.
 
     The offset of the two oscillators turns the samples. Beyond half the rate nothing is received, nor between Plutos of
     different rates. A real receiver would still hear the edge of a signal whose centre lies just outside its band, and
     filter what here folds over when it lies just inside.
+
+    Parameters
+    ----------
+    pluto : VirtualPluto
+        The transmitter; its gain is :math:`g`, of amplitudes, 1 at -10 dB.
+    channel : int
+    codes : [count, columns] int16 or None
+        What its DAC is given, I and Q of each channel; None: nothing.
+    receiver : VirtualPluto
+        Whose oscillator and rate it is heard with.
+    first : int
+        Absolute index of the first sample.
+    count : int
+
+    Returns
+    -------
+    [count] complex64
+
+    References
+    ----------
+    Analog Devices, AD9361 Reference Manual UG-570 (levels, gain tables, quadrature data of 12 bits).
     """
     rate_hz = receiver.rate_hz(RX)
     offset_hz = pluto.phy.true_lo_hz(pluto.phy.tx_lo) - receiver.phy.true_lo_hz(receiver.phy.rx_lo)
@@ -39,7 +60,20 @@ def transmitted(
 
 
 def received(pluto: VirtualPluto, y: np.ndarray) -> np.ndarray:
-    """[n, columns] int16 ADC codes of [A, n] complex64, at each antenna's gain, rounded and held to 12 bits."""
+    """ADC codes, at each antenna's gain, rounded and held to 12 bits; keeps RSSI and runs the AGC.
+
+    Parameters
+    ----------
+    pluto : VirtualPluto
+        The receiver.
+    y : [A, n] complex64
+        What its antennas meet.
+
+    Returns
+    -------
+    [n, columns] int16
+        I and Q of each channel.
+    """
     out = np.zeros((y.shape[1], 2 * pluto.channels), dtype=np.int16)
     if not pluto.phy.receives:
         return out
@@ -56,7 +90,16 @@ def received(pluto: VirtualPluto, y: np.ndarray) -> np.ndarray:
 
 
 def control_gain(pluto: VirtualPluto, antenna: int, power: float) -> None:
-    """The gain that brings this stretch of samples to the target: AGC acts at once, and once a stretch."""
+    """The gain that brings this stretch of samples to the target: AGC acts at once, and once a stretch.
+
+    Parameters
+    ----------
+    pluto : VirtualPluto
+        Its gain is set, in whole dB.
+    antenna : int
+    power : float
+        Mean of :math:`|y|^2` over the stretch, full scale 1.0 at 40 dB of gain.
+    """
     low, high = pluto.phy.rx_range_db()
     wanted = UNITY_RX_GAIN_DB + AGC_TARGET_DBFS - 10 * np.log10(power)
     pluto.phy.rx_gains_db[antenna] = int(np.clip(np.floor(wanted), low, high))

@@ -317,3 +317,15 @@ def test_a_level_that_makes_the_snr_another_is_warned_of(made: Made):
     (warning,) = with_air(made, ["air"], truth=truth_of(made), levels_dbfs=levels).warnings
     assert warning.startswith("user 1 sends at 26.9 dBFS (rms 22)")
     assert f"its SNR is {SNR_DB + 38.85:.1f} dB instead of air.snr_db = {SNR_DB:g}" in warning
+
+
+def test_what_foreign_peers_did_is_told_with_how_often(made: Made):
+    events = {"receiver server at tcp://h:1: 10.0.0.7:5 sent a message that is no request": 3, "x": 1}
+    assert with_air(made, ["air"], truth=truth_of(made), events=events).warnings == [
+        f"{next(iter(events))}, 3 times",
+        "x",
+    ]
+    many = {f"event {i}": 9 - i for i in range(9)}
+    warnings = with_air(made, ["air"], truth=truth_of(made), events=many).warnings
+    assert warnings[0] == "event 0, 9 times"
+    assert warnings[5:] == ["4 more such lines in the air's log"]

@@ -48,6 +48,8 @@ class Receiver:
         Frames that the end of the stream cut off.
     faulty_samples : int
         Samples that were no numbers, or beyond any receiver's range.
+    first_faulty_sample : int or None
+        Where the first of them was.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Receiver:
             raise ScenarioError(f"users = {self.users}: allowed: 0..{waveform.pilot_slots - 1} (waveform.pilot_slots)")
         self.frames_cut = 0
         self.faulty_samples = 0
+        self.first_faulty_sample: int | None = None
         self._estimate = find_estimator(estimator)
         self._detect = find_detector(detector)
         self._max_cfo_hz = max_cfo_hz
@@ -209,4 +212,6 @@ class Receiver:
         with np.errstate(invalid="ignore"):
             fault = ~((np.abs(samples.real) < SANE_AMPLITUDE) & (np.abs(samples.imag) < SANE_AMPLITUDE))
         self.faulty_samples += int(np.count_nonzero(fault))
+        if self.first_faulty_sample is None:
+            self.first_faulty_sample = self._stream.end + int(np.flatnonzero(fault.any(axis=0))[0])
         return np.where(fault, np.complex64(0), samples)

@@ -176,6 +176,7 @@ class Session:
                 "frames": self.frames,
                 "frames_cut": self.receiver.frames_cut,
                 "faulty_samples": self.receiver.faulty_samples,
+                "first_faulty_sample": self.receiver.first_faulty_sample,
                 "files_refused": self.files_refused,
                 "headers_refused": self.assembler.headers_refused,
                 "codecs_refused": self.assembler.codecs_refused,

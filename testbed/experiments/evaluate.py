@@ -20,6 +20,7 @@ from testbed.codec.registry import open_codec
 from testbed.config import Scenario, load_scenario, picture_share
 from testbed.data.pictures import Picture, load_pictures
 from testbed.errors import CodecError, SemtbError
+from testbed.experiments.counted import counted, counted_warnings
 from testbed.experiments.measure import Measured, Sent, encode_sent, measure
 from testbed.experiments.simulate import OncePerPicture, make_medium
 from testbed.record import provenance
@@ -64,6 +65,8 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         measured.metrics.warnings[:0] = words + foreign_events(nodes.get(scenario.air.name, {}))
         keep_figures(folder, scenario, measured)
         metrics = measured.metrics
+    metrics.counted = counted(scenario, summary)
+    metrics.warnings += counted_warnings(metrics.counted, summary, scenario.waveform.sample_rate_hz)
     result = Result(
         scenario=scenario.name,
         seed=scenario.seed,

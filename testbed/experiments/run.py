@@ -6,24 +6,26 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from testbed.config import Scenario, ServerConfig
 from testbed.errors import DataError
+from testbed.experiments.counted import when
 from testbed.experiments.processes import Ended, Family, Watch, node_command
 from testbed.experiments.resolve import Node, presented_plutos, require_free, require_usable, resolve, write_configs
 from testbed.experiments.scenario_files import open_scenario
 from testbed.experiments.stopping import StopRequest
 from testbed.record import provenance
 from testbed.record.folder import METRICS_LOG, RunFolder
-from testbed.record.schema import Result, Timing, read_result, write_result
+from testbed.record.schema import Counted, Result, Timing, read_result, write_result
 
 RUNS = "runs"
 LOOK_S = 0.03
@@ -282,8 +284,20 @@ def show(result: Result, console: Console) -> None:
             f"{user.frames_detected}/{user.frames_sent}",
         )
     console.print(table)
+    if result.metrics.counted:
+        console.print(table_of_counts(result.metrics.counted))
     for warning in result.metrics.warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
+
+
+def table_of_counts(found: Sequence[Counted]) -> Table:
+    """What was lost, clipped, cut off or refused, and when."""
+    table = Table(title="counted")
+    for column in ("node", "what", "how many", "when"):
+        table.add_column(column, justify="right" if column == "how many" else "left")
+    for one in found:
+        table.add_row(escape(one.node), one.what, f"{one.count} {one.unit}", when(one).removeprefix(" at ") or "-")
+    return table
 
 
 def report(run_dir: Path, console: Console) -> None:

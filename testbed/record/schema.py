@@ -62,11 +62,22 @@ class AirTruth(msgspec.Struct, kw_only=True):
     user_delay_samples: list[float] = []
 
 
+class Counted(msgspec.Struct, kw_only=True):
+    """Something that befell samples, frames or files of one node: how many, and when."""
+
+    node: str
+    what: str  # overflow, clipped, zeroed, cut off, refused, ...
+    count: int
+    unit: str  # samples, frames, headers, files, messages
+    times_s: list[float] = []  # of the stream, where each of the first few began; empty where no time is known
+
+
 class Metrics(msgspec.Struct, kw_only=True):
-    """What the run found out; the same for the same seed, byte by byte."""
+    """What the run found out; the same for the same seed, byte by byte, where radios are in lock step."""
 
     users: list[User] = []
     air: AirTruth | None = None  # None over real radios
+    counted: list[Counted] = []  # nothing of what is not 0
     warnings: list[str] = []
 
 

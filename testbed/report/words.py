@@ -123,6 +123,16 @@ def channel_ratio(user: User) -> float | None:
     return user.channel_uses / values if values else None
 
 
+def counted_rows(record: RunRecord) -> list[tuple[str, str, str, str]]:
+    """What was lost, clipped, cut off or refused: (node, what, how many, when)."""
+    found = record.result.metrics.counted if record.result else []
+    rows = []
+    for one in found:
+        times = ", ".join(fixed(time_s, 3) for time_s in one.times_s)
+        rows.append((one.node, one.what, f"{fixed(one.count, 0)} {one.unit}", f"{times}{NBSP}s" if times else "–"))
+    return rows
+
+
 def air_rows(record: RunRecord) -> list[tuple[str, str, str, str]]:
     """What the air did: (what, unit, true, estimated)."""
     air = record.result.metrics.air if record.result else None

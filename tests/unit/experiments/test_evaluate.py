@@ -197,7 +197,7 @@ def test_metrics_and_timing_are_what_the_folder_holds(made, codec):
         "user_cfo_hz": [20.0, -30.0],
         "user_delay_samples": result.metrics.air.user_delay_samples,  # drawn: test_medium.py holds them
     }
-    found, expected = flat(result.metrics), flat({"users": users, "air": air, "warnings": []})
+    found, expected = flat(result.metrics), flat({"users": users, "air": air, "counted": [], "warnings": []})
     for place in [place for place in found if place.endswith("single_user_sinr_db")]:
         assert found.pop(place) == expected.pop(place)
     assert found == pytest.approx(expected, rel=1e-5)

@@ -214,8 +214,9 @@ def test_samples_that_are_no_numbers_are_counted_and_spoil_no_other_frame(rng, m
     clean = receive(scene)
     scene.samples[0, scene.starts[0] + 3000 : scene.starts[0] + 3003] = [np.nan, np.inf, 1e30]
     receiver = Receiver(OTA, 2)
-    frames = receiver.push(scene.samples) + receiver.flush()
+    frames = receiver.push(scene.samples[:, :1000]) + receiver.push(scene.samples[:, 1000:]) + receiver.flush()
     assert receiver.faulty_samples == 3
+    assert receiver.first_faulty_sample == scene.starts[0] + 3000
     assert np.all(np.isfinite(frames[0].users[0].symbols))
     assert same(clean[1:], frames[1:])
 

@@ -35,6 +35,7 @@ from testbed.cli.options import (
 )
 from testbed.cli.process import DEBUG, NodeProcess, debugging, keep_to_one_thread, tell
 from testbed.errors import PeerLost, RunIncomplete, SemtbError
+from testbed.experiments.extras import EXTRAS, missing_extra
 from testbed.experiments.stopping import StopRequest
 
 EPILOG_RUN = (
@@ -267,6 +268,11 @@ def main() -> NoReturn:
         status = 1
     except SemtbError as error:
         tell(error)
+        status = 2
+    except ModuleNotFoundError as error:  # of an extra; whatever else is not found is a fault of ours
+        if error.name not in EXTRAS:
+            raise
+        tell(missing_extra("semtb " + " ".join(sys.argv[1:2]), [error.name]))
         status = 2
     except (KeyboardInterrupt, typer.Abort):
         status = 130

@@ -123,9 +123,9 @@ def found() -> dict[str, str]:
     MissingExtra
         If libiio's Python binding is missing.
     """
-    from testbed.radio.pluto_device import libraries
+    from testbed.radio.pluto_device import require_libraries
 
-    iio = libraries()[1]
+    iio = require_libraries()
     answers = {}
     with contextlib.suppress(OSError):  # one part that it cannot scan, as mDNS without Avahi, is an error of the whole
         answers = {f"pluto:{uri}": what for uri, what in iio.scan_contexts().items()}

@@ -27,7 +27,7 @@ from testbed.errors import AddressInUse, RadioNotFound, ScenarioError
 from testbed.experiments.plutos import loopback_pluto, unserved, with_wait
 from testbed.files import write_aside
 from testbed.radio.base import RadioSettings
-from testbed.radio.registry import check_uri
+from testbed.radio.registry import check_uri, require_driver
 
 # Below Linux's range of ephemeral ports (32768..60999), so that no outgoing connection takes one meanwhile.
 FREE_PORTS = range(20_000, 32_000)
@@ -159,13 +159,13 @@ def taken(host: str, port: int) -> bool:
 
 
 def require_usable(scenario: Scenario, remote: Collection[str] = ()) -> None:
-    """Refuse, before anything is started, radios that are written wrongly and codecs that do not work.
+    """Refuse, before anything is started, radios that are written wrongly or lack their driver, and broken codecs.
 
     ``remote`` names edges on other machines, which may have drivers that this one has not.
 
     Raises
     ------
-    RadioError, CodecError
+    RadioError, MissingExtra, CodecError
         In the words in which a node would say it.
     """
     rate_hz, server = scenario.waveform.sample_rate_hz, scenario.server
@@ -175,6 +175,8 @@ def require_usable(scenario: Scenario, remote: Collection[str] = ()) -> None:
         try:
             if radio:
                 check_uri(radio, settings)
+                if name not in remote:
+                    require_driver(radio)
         except RadioNotFound:
             if name not in remote:
                 raise

@@ -11,7 +11,8 @@ from pathlib import Path
 from testbed.codec.card import card_bytes, find_card, read_card
 from testbed.control.bus import Member, await_server
 from testbed.control.messages import Offer, Outcome
-from testbed.errors import MissingExtra, RunIncomplete, ScenarioError
+from testbed.errors import RunIncomplete, ScenarioError
+from testbed.experiments.extras import require_extra
 
 AGAIN_S = 2.0  # after which an offer that nobody answered is made again
 ANSWER_S = 120.0  # for the server to take it: it waits until all nodes are ready and the run starts
@@ -28,12 +29,9 @@ def write_twin(codec: str, folder: Path) -> Path:
     CodecError
         If the codec is unknown, incomplete or damaged.
     """
-    try:
-        from testbed.codec.train.twin import make_twin
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"semtb train twin needs {error.name}, of the extra `train`: pip install 'semcom-testbed[train]'"
-        ) from error
+    require_extra("semtb train twin", ["onnx"])
+    from testbed.codec.train.twin import make_twin
+
     return make_twin(*read_card(find_card(codec)), folder)
 
 

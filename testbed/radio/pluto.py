@@ -11,7 +11,7 @@ import numpy as np
 
 from testbed.errors import PeerLost, RadioError
 from testbed.radio.base import RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning
-from testbed.radio.pluto_device import TX_DEVICE, Choice, PlutoDevice, in_ranges, open_device, parse
+from testbed.radio.pluto_device import TX_DEVICE, Choice, PlutoDevice, in_ranges, open_device, parse, require_libraries
 from testbed.radio.pluto_receiver import Receiver
 from testbed.radio.pluto_watch import Watch
 from testbed.radio.zmq import in_range
@@ -54,6 +54,11 @@ class PlutoRadio:
     def check(uri: str, settings: RadioSettings) -> None:
         """See `testbed.radio.registry.check_uri`."""
         parse(uri, settings)
+
+    @staticmethod
+    def require() -> None:
+        """See `testbed.radio.registry.require_driver`."""
+        require_libraries()
 
     def __init__(self, uri: str, settings: RadioSettings) -> None:
         self.uri = uri

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.util
 import logging
 import socket
 import time
@@ -94,25 +95,34 @@ def in_ranges(uri: str, choice: Choice) -> Choice:
     return choice
 
 
-def libraries() -> tuple[Any, Any]:
-    """pyadi-iio and libiio's Python binding; both need the C library.
+def require_libraries() -> Any:
+    """libiio's Python binding, where it works and pyadi-iio, which takes a second to import, is installed.
 
     Raises
     ------
     MissingExtra
         With the command that installs what is missing.
     """
-    try:
-        import adi
-        import iio
-    except ModuleNotFoundError as error:
+    missing = [name for name in ("adi", "iio") if importlib.util.find_spec(name) is None]
+    if missing:
         raise MissingExtra(
-            f"Pluto radios need the extra `pluto` ({error.name} is not installed): pip install 'semcom-testbed[pluto]'"
-        ) from None
+            f"Pluto radios need the extra `pluto` ({', '.join(missing)} is missing): "
+            "pip install 'semcom-testbed[pluto]'"
+        )
+    try:
+        import iio
     except (OSError, AttributeError, RuntimeError) as error:
         raise MissingExtra(
             f"Pluto radios need the C library libiio 0.x ({error}): sudo apt-get install libiio0"
         ) from None
+    return iio
+
+
+def libraries() -> tuple[Any, Any]:
+    """pyadi-iio and libiio's Python binding; MissingExtra as `require_libraries` has it."""
+    iio = require_libraries()
+    import adi
+
     return adi, iio
 
 

@@ -43,6 +43,19 @@ def check_uri(uri: str, settings: RadioSettings) -> None:
         check(uri, settings)
 
 
+def require_driver(uri: str) -> None:
+    """Raise MissingExtra where this machine lacks what the driver of a radio needs; a driver's ``require`` does.
+
+    Raises
+    ------
+    MissingExtra
+        With the command that installs it.
+    """
+    require = getattr(driver_of(uri), "require", None)
+    if require is not None:
+        require()
+
+
 def driver_of(uri: str) -> Callable[[str, RadioSettings], Radio]:
     """The class behind a scheme."""
     scheme, colon, _ = uri.partition(":")

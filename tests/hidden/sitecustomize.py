@@ -12,7 +12,7 @@ import fnmatch
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -32,7 +32,7 @@ PROGRAMS = {
     "compiler": ("cc", "c++", "c[89]9-*", "gcc*", "g++*", "cpp*", "clang*", "*-linux-gnu-g*", "ld", "ld.*", "as"),
 }
 PACKAGES = {
-    "torch": ("torch", "onnx", "onnxscript", "dp_accounting"),
+    "torch": ("torch", "onnx", "dp_accounting"),
     "pluto": ("adi", "iio", "pyadi_iio", "pylibiio"),
 }
 LIBRARIES = {"libiio": ("iio",)}
@@ -93,13 +93,13 @@ def hide_in_this_process(parts: Iterable[str]) -> None:
     ctypes.util.find_library = find_library
 
 
-def hide_in_environment(parts: Iterable[str], folder: Path) -> None:
-    """Programs, data and home, for this process and those that it starts; ``folder`` takes links to all the rest."""
+def hide_in_environment(parts: Iterable[str], folder: Path, environ: MutableMapping[str, str]) -> None:
+    """Programs, data and home, in the environment of a process; ``folder`` takes links to all other programs."""
     parts = set(parts)
     patterns = [pattern for part in parts for pattern in PROGRAMS.get(part, ())]
     own = Path(sys.prefix) / "bin"
     kept = []
-    for number, name in enumerate(os.environ.get("PATH", os.defpath).split(os.pathsep)):
+    for number, name in enumerate(environ.get("PATH", os.defpath).split(os.pathsep)):
         place = Path(name)
         if not place.is_dir():
             continue
@@ -107,20 +107,21 @@ def hide_in_environment(parts: Iterable[str], folder: Path) -> None:
         away = {p for p in programs if any(fnmatch.fnmatch(p, pattern) for pattern in patterns)}
         if away and place.resolve() != own.resolve():
             place = folder / str(number)
-            place.mkdir()
+            place.mkdir(parents=True)
             for program in programs - away:
                 (place / program).symlink_to(Path(name).absolute() / program)
         kept.append(str(place))
-    os.environ["PATH"] = os.pathsep.join(kept)
-    searched = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    environ["PATH"] = os.pathsep.join(kept)
+    environ[WITHOUT] = ",".join(sorted(parts))
+    searched = environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(HERE) not in searched:
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), *searched]))
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), *searched]))
     if "data" in parts:
-        os.environ["SEMTB_DATA"] = ""
+        environ["SEMTB_DATA"] = ""
     if "home" in parts:
-        os.environ["HOME"] = NO_HOME
-        for name in [name for name in os.environ if name.startswith("XDG_")]:
-            del os.environ[name]
+        environ["HOME"] = NO_HOME
+        for name in [name for name in environ if name.startswith("XDG_")]:
+            del environ[name]
 
 
 def hide(parts: Iterable[str]) -> tempfile.TemporaryDirectory[str] | None:
@@ -129,7 +130,7 @@ def hide(parts: Iterable[str]) -> tempfile.TemporaryDirectory[str] | None:
     if not parts:
         return None
     folder = tempfile.TemporaryDirectory(prefix="semtb-without-")
-    hide_in_environment(parts, Path(folder.name))
+    hide_in_environment(parts, Path(folder.name), os.environ)
     hide_in_this_process(parts)
     return folder
 

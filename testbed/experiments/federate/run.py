@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from testbed.data.digits import Split, split
-from testbed.errors import MissingExtra, SemtbError
+from testbed.errors import SemtbError
+from testbed.experiments.extras import PRIVATE_TRAINING, require_extra
 from testbed.experiments.federate.plan import CLIENTS, NAME, SERVER, SLICES_EACH, Options, Plan, plan, write_parts
 from testbed.experiments.federate.result import mark_cut_off, measure, show
 from testbed.experiments.processes import Family, Watch, node_command
@@ -30,7 +30,7 @@ def federate_digits(options: Options, out: Path | None, stop: StopRequest, debug
         If something that the user can put right is wrong before anything is started.
     """
     began = time.monotonic()
-    require_training()
+    require_extra("semtb federate", PRIVATE_TRAINING)
     folder = make_folder(out, NAME)
     console, errors = Console(markup=False), Console(markup=False, stderr=True)
     console.print(f"{NAME}, seed {options.seed}: server and {CLIENTS} edges -> {folder.path}", soft_wrap=True)
@@ -66,16 +66,6 @@ def federate_digits(options: Options, out: Path | None, stop: StopRequest, debug
     show(result, console)
     console.print(f"report: {make_report(folder.path)}", soft_wrap=True)
     return 0
-
-
-def require_training() -> None:
-    """Raise MissingExtra, before anything is started, where nodes could not train or account."""
-    missing = [name for name in ("torch", "onnx", "dp_accounting") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtra(
-            f"federated runs need {', '.join(missing)}: pip install 'semcom-testbed[train]' "
-            "(in a checkout: make test installs it)"
-        )
 
 
 def run_processes(

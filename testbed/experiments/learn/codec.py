@@ -17,7 +17,8 @@ from testbed.codec.onnx import OnnxCodec
 from testbed.codec.registry import open_codec
 from testbed.data import cifar10
 from testbed.data.pictures import SUFFIXES, read_picture
-from testbed.errors import CodecError, DataError, MissingExtra
+from testbed.errors import CodecError, DataError
+from testbed.experiments.extras import TRAINING, require_extra
 from testbed.experiments.progress import progress_bar
 from testbed.experiments.sweep.axes import Point
 from testbed.experiments.sweep.identity import identity_of
@@ -130,15 +131,12 @@ def train_deepjscc(
     name: str, work: Path, out: Path | None, pictures: Path | None, epochs: int | None, threads: int
 ) -> None:
     """Train a DeepJSCC pair, go on where an interrupted training stopped, export ONNX and card, measure it."""
-    try:
-        import torch
+    require_extra("semtb train deepjscc", TRAINING)
+    import torch
 
-        from testbed.codec.train.export import export
-        from testbed.codec.train.loop import NUMBERS, RECIPES, train
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"training needs {error.name}: pip install 'semcom-testbed[train]' (in a checkout: make test installs it)"
-        ) from error
+    from testbed.codec.train.export import export
+    from testbed.codec.train.loop import NUMBERS, RECIPES, train
+
     if name not in RECIPES:
         raise CodecError(f"--recipe {name}: allowed: {', '.join(RECIPES)}")
     planes, said = training_pictures(pictures)

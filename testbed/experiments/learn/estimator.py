@@ -13,7 +13,7 @@ from rich.table import Table
 
 from server.estimation import Estimator, find_estimator
 from server.estimation.card import SHIPPED, Nmse, read_card, zoo_folder
-from testbed.errors import MissingExtra
+from testbed.experiments.extras import TRAINING, require_extra
 from testbed.experiments.learn.scores import CHANNELS, FrameErrors, Scores, collect, score_frame, summary
 from testbed.experiments.progress import progress_bar
 from testbed.experiments.sweep.axes import Axis, Point, product
@@ -172,15 +172,12 @@ def train_estimator(
     work: Path, out: Path | None, epochs: int | None, blocks: int | None, seed: int, threads: int
 ) -> None:
     """Train the network, go on where an interrupted training stopped, export ONNX and card, measure it."""
-    try:
-        import torch
+    require_extra("semtb train estimator", TRAINING)
+    import torch
 
-        from server.estimation.train.export import export, write_card
-        from server.estimation.train.loop import Recipe, train
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"training needs {error.name}: pip install 'semcom-testbed[train]' (in a checkout: make test installs it)"
-        ) from error
+    from server.estimation.train.export import export, write_card
+    from server.estimation.train.loop import Recipe, train
+
     usual = Recipe(seed=seed)
     recipe = Recipe(seed=seed, epochs=epochs or usual.epochs, blocks=blocks or usual.blocks)
     torch.set_num_threads(threads)

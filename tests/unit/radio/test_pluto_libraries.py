@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,21 @@ import pytest
 from testbed.errors import MissingExtra
 from testbed.radio.base import RadioSettings
 from testbed.radio.registry import open_radio
+from tests.hidden.sitecustomize import Hiding
 
 SETTINGS = RadioSettings(1.92e6, rx_channels=1)
 
 
 @pytest.mark.parametrize("module", ["adi", "iio"])
-def test_without_the_extra_its_name_is_said(module: str, monkeypatch: pytest.MonkeyPatch):
-    for name, there in (("adi", ""), ("iio", ""), (module, None)):
-        monkeypatch.setitem(sys.modules, name, there)
-    with pytest.raises(MissingExtra, match=r"pip install 'semcom-testbed\[pluto\]'"):
+def test_without_the_extra_its_name_is_said(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With one of the two there, the other is named."""
+    for name in ("adi", "iio"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(Hiding, "hidden", frozenset({module}))
+    monkeypatch.setattr(sys, "meta_path", [Hiding if f is PathFinder else f for f in sys.meta_path])
+    with pytest.raises(MissingExtra, match=rf"\({module} is missing\): pip install 'semcom-testbed\[pluto\]'"):
         open_radio("pluto:ip:127.0.0.2", SETTINGS)
 
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.cli import caches, probes
+from testbed.experiments.tables import print_table
 from testbed.record.provenance import machine
 
 TRAIN, PLUTO = "pip install 'semcom-testbed[train]'", "pip install 'semcom-testbed[pluto]'"
@@ -138,11 +139,12 @@ def data_sets() -> list[Finding]:
 def show(findings: list[Finding], console: Console) -> None:
     """A table of what is there, then a line for each missing part."""
     table = Table(title="what this machine can do", title_justify="left")
-    for column in ("part", "needed for", "found"):
-        table.add_column(column, overflow="fold")
+    for column in ("part", "needed for"):
+        table.add_column(column)
+    table.add_column("found", overflow="fold")
     for finding in findings:
         table.add_row(finding.part, finding.purpose, finding.found or Text("missing", style="yellow"))
-    console.print(table)
+    print_table(console, table)
     missing = [finding for finding in findings if not finding.found]
     for finding in missing:
         console.print(

@@ -33,7 +33,7 @@ from testbed.cli.options import (
     Switches,
     number,
 )
-from testbed.cli.process import DEBUG, NodeProcess, debugging, keep_to_one_thread, tell
+from testbed.cli.process import DEBUG, NodeProcess, debugging, keep_to_one_thread, require_working_directory, tell
 from testbed.errors import PeerLost, RunIncomplete, SemtbError
 from testbed.experiments.extras import EXTRAS, missing_extra
 from testbed.experiments.stopping import StopRequest
@@ -123,12 +123,13 @@ def run(
 def scenarios() -> None:
     """List the scenarios that come with the package."""
     from testbed.experiments.scenario_files import purpose, shipped_scenarios
+    from testbed.experiments.tables import print_table
 
     table = Table("scenario", "what it does")
     table.add_column("file", overflow="fold")
     for name, path in shipped_scenarios().items():
         table.add_row(name, purpose(path), str(path))
-    Console(markup=False).print(table)
+    print_table(Console(markup=False), table)
 
 
 @app.command()
@@ -262,6 +263,7 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a path may hold what no terminal shows
     try:
+        require_working_directory()
         status = app(standalone_mode=False)
     except (PeerLost, RunIncomplete) as error:
         tell(error)

@@ -12,6 +12,7 @@ from rich.table import Table
 from testbed.cli.options import ConfigFile, Seed, Settings, number
 from testbed.cli.process import NodeProcess
 from testbed.errors import ScenarioError
+from testbed.experiments.tables import print_table
 
 EPILOG_AIR = (
     "Examples:  semtb air --pluto 127.0.0.2  then  iio_info -u ip:127.0.0.2  |  "
@@ -99,10 +100,14 @@ def list_radios() -> None:
     from testbed.experiments.plutos import found
 
     answers = found()
+    console = Console(markup=False)
+    if not answers:
+        console.print("no Pluto answers; without hardware: semtb air --pluto 127.0.0.2", soft_wrap=True)
+        return
     table = Table("radio", "what it says of itself")
     for uri, what in answers.items():
         table.add_row(uri, what)
-    Console(markup=False).print(table if answers else "no Pluto answers; without hardware: semtb air --pluto 127.0.0.2")
+    print_table(console, table)
 
 
 def edge(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import typer
 
-from testbed.errors import SemtbError
+from testbed.errors import DataError, SemtbError
 from testbed.experiments.stopping import ONE_THREAD, StopRequest
 
 DEBUG = "SEMTB_DEBUG"
@@ -27,6 +27,22 @@ def tell(error: SemtbError) -> None:
 
         traceback.print_exception(error)
     print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+
+
+def require_working_directory() -> None:
+    """Paths are relative to it, and libraries ask for it when they are loaded.
+
+    Raises
+    ------
+    DataError
+        If it was deleted, or cannot be entered any more.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise DataError(
+            f"the working directory is gone or cannot be read ({error.strerror}); cd to one that exists"
+        ) from error
 
 
 class NodeProcess:

@@ -23,6 +23,7 @@ from testbed.experiments.processes import Ended, Family, Watch, node_command
 from testbed.experiments.resolve import Node, presented_plutos, require_free, require_usable, resolve, write_configs
 from testbed.experiments.scenario_files import open_scenario
 from testbed.experiments.stopping import StopRequest
+from testbed.experiments.tables import print_table
 from testbed.record import provenance
 from testbed.record.folder import METRICS_LOG, RunFolder
 from testbed.record.schema import Counted, Result, Timing, read_result, write_result
@@ -283,9 +284,9 @@ def show(result: Result, console: Console) -> None:
             number(user.sinr_db_true, 1),
             f"{user.frames_detected}/{user.frames_sent}",
         )
-    console.print(table)
+    print_table(console, table)
     if result.metrics.counted:
-        console.print(table_of_counts(result.metrics.counted))
+        print_table(console, table_of_counts(result.metrics.counted))
     for warning in result.metrics.warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
 

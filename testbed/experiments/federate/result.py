@@ -24,6 +24,7 @@ from testbed.experiments.federate.detail import (
     standard_error,
 )
 from testbed.experiments.federate.plan import Options, Plan
+from testbed.experiments.tables import print_table
 from testbed.privacy.accounting import DELTA, epsilon_spent
 from testbed.privacy.ledger import read_entries
 from testbed.record import provenance
@@ -249,14 +250,14 @@ def show(result: FederatedResult, console: Console) -> None:
         table.add_column(column, justify="right")
     for r in result.rounds:
         table.add_row(str(r.round), f"{100 * r.accuracy:.1f} %", epsilon(r.epsilon), str(r.uploads), str(r.refused))
-    console.print(table)
+    print_table(console, table)
     beside = Table(title="on the same split, not private")
     beside.add_column("compared with")
     beside.add_column("accuracy", justify="right")
     beside.add_column("note")
     for name, row in result.comparisons.items():
         beside.add_row(name.replace("_", " "), f"{100 * row.accuracy:.1f} %", row.note)
-    console.print(beside)
+    print_table(console, beside)
     if result.epsilon is None:
         console.print("No noise was added: nothing is promised to anybody.", soft_wrap=True)
     else:

@@ -64,6 +64,8 @@ def test_help_names_every_command_and_where_to_begin():
         (["server", "no/such.toml"], "semtb resolve"),
         (["edge", "."], "semtb resolve"),
         (["resolve", "two-users", "--out", "/dev/null/here"], "cannot be written: Not a directory"),
+        (["sweep", "two-users", "--over", "air.snr=0,5"], "Did you mean snr_db?"),
+        (["sweep", "two-users", "--over", "air.snr_db=0:5"], "air.snr_db"),
         (["sweep", "two-users", "--json", "/dev/null/here.json"], "DataError: /dev/null: cannot be written"),
         (["eval", "deepjscc", "--json", "/dev/null/here.json"], "DataError: /dev/null: cannot be written"),
         (["eval", "estimator", "--json", "."], "is a folder"),
@@ -74,6 +76,18 @@ def test_what_the_user_can_put_right_is_one_line(arguments: list[str], says: str
     """Status 2, one line on standard error that says what to do, nothing left on disk."""
     assert says in one_line(semtb(*arguments, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["scenarios"], ["doctor"], ["run", "two-users"], ["sweep", "two-users"]])
+def test_a_working_directory_that_was_deleted_is_one_line(tmp_path: Path, arguments: list[str]):
+    """As the entry point starts it; a shell goes on in such a folder without a word."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    entry = f"import os; os.rmdir({str(gone)!r}); from testbed.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", entry, *arguments], capture_output=True, text=True, timeout=50, cwd=gone
+    )
+    assert "the working directory is gone" in one_line(done)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path):

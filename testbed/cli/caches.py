@@ -10,15 +10,24 @@ import tempfile
 from pathlib import Path
 
 from testbed.cli.probes import can_write_below
+from testbed.errors import DataError
 
 TOP = Path(__file__).resolve().parents[2]
 PACKAGES = ("testbed", "edge", "server")
 KERNELS, FONTS = "NUMBA_CACHE_DIR", "MPLCONFIGDIR"  # what Numba and Matplotlib read, and children inherit
 
 
+def home() -> Path:
+    """This user's home; where the system knows of none, a path that nobody can make."""
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and a user without an entry among the system's users
+        return Path(os.devnull) / "no-home"
+
+
 def user_cache() -> Path:
     """The folder below which Numba keeps what it cannot keep beside the code."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "numba"
 
 
 def beside_the_code() -> bool:
@@ -39,7 +48,7 @@ def kernel_cache() -> str:
 
 def font_folder() -> Path:
     """Where Matplotlib keeps what it finds out about fonts."""
-    return Path(os.environ.get(FONTS) or Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"))
+    return Path(os.environ.get(FONTS) or Path(os.environ.get("XDG_CONFIG_HOME") or home() / ".config"))
 
 
 def keep_caches() -> str:
@@ -52,11 +61,22 @@ def keep_caches() -> str:
     -------
     str
         A line for the person, if kernels will be compiled for this command alone; else empty.
+
+    Raises
+    ------
+    DataError
+        If there is no place for such a folder either.
     """
     no_kernels, no_fonts = not kernel_cache(), not can_write_below(font_folder())
     if not no_kernels and not no_fonts:
         return ""
-    folder = tempfile.mkdtemp(prefix="semtb-cache-")
+    try:
+        folder = tempfile.mkdtemp(prefix="semtb-cache-")
+    except OSError as error:
+        raise DataError(
+            f"compiled kernels can be kept nowhere: neither {TOP} nor {user_cache()} can be written, nor a temporary "
+            f"folder ({error.strerror or error}); export {KERNELS}=DIR, or TMPDIR=DIR, with a folder that can"
+        ) from error
     atexit.register(_remove, folder, os.getpid())
     if no_fonts:
         os.environ[FONTS] = str(Path(folder) / "matplotlib")

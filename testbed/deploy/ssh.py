@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -37,7 +37,7 @@ class Target(msgspec.Struct, frozen=True):
         words = ["ssh", "-T", "-S", "none", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
         words += ["-o", f"ServerAliveInterval={ALIVE_S}", "-o", "LogLevel=ERROR"]
         words += [] if self.port is None else ["-p", str(self.port)]
-        words += ["-i", str(Path(self.identity).expanduser())] if self.identity else []
+        words += ["-i", os.path.expanduser(self.identity)] if self.identity else []
         for option in self.options:
             words += ["-o", option]
         return [*words, *more, "--", self.host, remote]

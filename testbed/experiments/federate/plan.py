@@ -13,6 +13,7 @@ from testbed.config_federation import ROLE, LearnerConfig, PrivacyPart, TeacherC
 from testbed.data.digits import CLASSES, Split
 from testbed.errors import ScenarioError
 from testbed.experiments.resolve import free_base
+from testbed.experiments.scenario_files import absolute
 from testbed.files import write_aside
 from testbed.privacy.accounting import DELTA, EPSILONS, noise_multiplier
 from testbed.record.folder import RunFolder
@@ -73,7 +74,7 @@ def plan(options: Options, folder: RunFolder) -> Plan:
     edges = []
     for number, (name, link) in enumerate(zip(names, links(), strict=True)):
         own = edge_folder(folder, name).absolute()
-        ledger = own if options.ledgers is None else options.ledgers.expanduser().absolute() / name
+        ledger = own if options.ledgers is None else Path(absolute(str(options.ledgers))) / name
         privacy = PrivacyPart(
             epsilon=options.epsilon,
             delta=DELTA,

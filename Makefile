@@ -6,7 +6,7 @@ DEPS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export SEMTB_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test lint bench fuzz soak clean deps-system
+.PHONY: help demo test test-lowest lint bench fuzz soak clean deps-system
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,6 +24,9 @@ lint: $(VENV)/.installed-test $(VENV)/.installed-lint ## ruff, mypy, import-lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/wheels_resolve.py
+
+test-lowest: $(VENV)/.installed-lint ## the demo and the quickest tests on the lowest versions that pyproject.toml declares
+	$(BIN)/python tests/lowest_versions.py
 
 bench: $(VENV)/.installed-test ## speed against peers, in build/bench.json
 	$(BIN)/python -m tests.benchmarks

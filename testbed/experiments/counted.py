@@ -55,7 +55,8 @@ def counted_warnings(found: Sequence[Counted], summary: Mapping[str, Any], rate_
         sent = summary.get("nodes", {}).get(one.node, {}).get("channel_uses", 0)
         if one.what == "clipped" and one.count <= CLIPPED_SHARE * sent:
             continue
-        words = f"{one.node}: {one.count} {one.unit} {one.what}{when(one)}"
+        what = f"lost ({one.what})" if one.what == "overflow" else one.what
+        words = f"{one.node}: {one.count} {one.unit} {what}{when(one)}"
         if one.what == "overflow":
             words += (
                 f": {one.count / rate_hz:.2f} s of the air that it was too slow to take, or had stopped; "

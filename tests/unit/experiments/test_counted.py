@@ -36,7 +36,7 @@ CASES = [
     (
         {"events": [{"kind": "overflow", "sample": 96_000, "count": 192_000}]},
         Counted(node="server", what="overflow", count=192_000, unit="samples", times_s=[0.05]),
-        "server: 192000 samples overflow at 0.050 s: 0.10 s of the air",
+        "server: 192000 samples lost (overflow) at 0.050 s: 0.10 s of the air",
     ),
     (
         {"events": [{"kind": "malformed", "sample": 19_200 * i, "count": 1} for i in range(MAX_TIMES + 2)]},
@@ -117,7 +117,7 @@ def test_a_run_that_lost_samples_says_so_in_result_table_and_page(tmp_path: Path
     assert result.metrics == read_result(folder).metrics
     (one,) = result.metrics.counted
     assert (one.node, one.what, one.count) == ("server", "overflow", 192_000)
-    assert any("192000 samples overflow at 0.050 s" in warning for warning in result.metrics.warnings)
+    assert any("192000 samples lost (overflow) at 0.050 s" in warning for warning in result.metrics.warnings)
     text = io.StringIO()
     show(result, Console(file=text, width=100))
     (row,) = [line for line in text.getvalue().splitlines() if "overflow" in line and "│" in line]

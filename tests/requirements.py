@@ -35,7 +35,8 @@ def libiio() -> str:
 
 
 def data() -> str:
-    return "" if (Path(os.environ.get("SEMTB_DATA") or "/dev/null") / "cifar10").is_dir() else "no folder of data sets"
+    root = Path(os.environ.get("SEMTB_DATA") or "/dev/null")
+    return "" if all((root / name).is_dir() for name in ("cifar10", "mnist")) else "no folder of data sets"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ PARTS = {
         lambda: "" if shutil.which("systemd-analyze") else "not on PATH",
     ),
     "torch": Part("training", doctor.TRAIN, lambda: absent_packages(*doctor.FOR_TRAINING.values())),
-    "data": Part("CIFAR-10 in its original files", "export SEMTB_DATA=/folder/that/holds/cifar10", data),
+    "data": Part(
+        "CIFAR-10 and MNIST in their original files", "export SEMTB_DATA=/folder/that/holds/cifar10/and/mnist", data
+    ),
 }
 NO_TEST_NEEDS = {"compiler", "home"}  # they can be hidden, too, and then every test still passes
 

@@ -1,1 +1,1 @@
-"""Rounds of private distillation: edges release noisy statistics, the server learns one codec from them for all."""
+"""Rounds of private federated learning: edges release what a strategy asks for, the server learns one codec for all."""

@@ -1,31 +1,31 @@
-"""The server of a federated run: asks, gathers, aggregates, teaches, hands out. No mathematics here."""
+"""The server of a federated run: asks, gathers, screens, teaches, hands out. No mathematics here."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Union
 
-import numpy as np
+import msgspec
 
-from server.federation.aggregation import AGGREGATIONS, Released
+from server.federation.attendance import REASON_CHARS, Attendance
+from testbed.codec.card import digest_pair
 from testbed.codec.classifier import Classifier
-from testbed.codec.evidence import Landmarks
-from testbed.config_federation import TeacherConfig
-from testbed.control.bus import Hub, Lost, hosting
+from testbed.control.bus import Hub, hosting
 from testbed.control.messages import Ask, Installed, Pair, PublicSet, Refusal, Start, Upload
 from testbed.data.partition import Unlabelled
-from testbed.errors import PeerLost, ProtocolError, RunIncomplete
+from testbed.errors import ProtocolError
+from testbed.federation.base import Agreed, Released, ServerSide, shapes
+from testbed.federation.config import TeacherConfig
+from testbed.federation.models import open_models
+from testbed.federation.registry import open_strategy
+from testbed.federation.screening import screened
+from testbed.federation.tensors import pack
 from testbed.files import ensure_folder
+from testbed.privacy.mechanisms.registry import open_mechanism
 from testbed.record.folder import METRICS_LOG, RunFolder
 from testbed.text import printable
 
-LOOK_S = 0.1
-ANSWER_S = 180.0  # an edge that is there but does not answer; training on a loaded board takes tens of seconds
-
-Answer = Union[Installed, Upload, Refusal]  # noqa: UP007 - a runtime union on 3.10
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +54,7 @@ def run_rounds(
     Raises
     ------
     PeerLost
-        If an edge goes away or does not answer.
+        If fewer edges than the quorum are left, or answer before the deadline; the message names who is missing.
     RunIncomplete
         If ``should_stop`` says so first.
     """
@@ -63,8 +63,26 @@ def run_rounds(
         Rounds(hub, config, RunFolder(out), should_stop, tell).run()
 
 
+class Round(msgspec.Struct):
+    """What came of asking once."""
+
+    released: list[Released] = []
+    refused: dict[str, str] = {}  # by an edge: its ledger, or what it was asked for
+    rejected: dict[str, str] = {}  # by the server: an upload outside of what was agreed
+    missing: dict[str, str] = {}  # who did not answer, and why
+
+
 class Rounds:
-    """One federated run, from the public set to the last pair."""
+    """One federated run, from the public set to the last pair.
+
+    Parameters
+    ----------
+    hub : Hub
+    config : TeacherConfig
+    folder : RunFolder
+    should_stop, tell : callable
+        As :func:`run_rounds` has them.
+    """
 
     def __init__(
         self,
@@ -76,81 +94,90 @@ class Rounds:
     ) -> None:
         self.hub, self.config, self.folder = hub, config, folder
         self.public = Unlabelled.read(Path(config.public))
+        self.strategy = open_strategy(config.strategy)
+        self.mechanism = open_mechanism(config.mechanism, config.noise_multiplier)
+        self.attendance = Attendance(hub, config.expects, config.quorum, config.deadline_s, should_stop)
         self.uploads = 0
         self._should_stop, self._tell = should_stop, tell
 
     def run(self) -> None:
         """All rounds."""
-        from server.federation.distillation import beginning, distil  # torch: seconds, after members can be heard
-
-        config, public = self.config, self.public
-        pair = beginning(public, config.symbols, config.classes)
-        self.hub.wait_ready(config.expects, self._should_stop)
+        config, pictures = self.config, self.public.pictures
+        # Torch: seconds, after members can be heard.
+        models = open_models(config.codec, pictures.shape[1], config.symbols, config.classes)
+        agreed = Agreed(
+            samples=len(pictures),
+            symbols=config.symbols,
+            classes=config.classes,
+            records_at_most=config.records_at_most,
+            weights=shapes(models.new(config.seed)),
+        )
+        pair = as_message(0, *models.first(pictures))
+        first = Classifier(pair.encoder, pair.decoder)
+        server = self.strategy.server(ServerSide(agreed, pictures, config.seed, models, first, self._should_stop))
+        self.attendance.wait_ready()
         self.hub.broadcast(Start(samples=0, run=printable(self.folder.path.name)))
-        pictures = public.pictures
         self.hub.broadcast(PublicSet(pixels=pictures.shape[1], pictures=pictures.astype("<f4").tobytes()))
-        own = Landmarks(Classifier(pair.encoder, pair.decoder).encode(pictures)).own()
-        aggregation = AGGREGATIONS[config.strategy](own, config.classes)
-        described_by = pair.sha256
         self._tell(f"progress 0 {config.rounds} 0")
         self.hand_out(pair)
         for number in range(1, config.rounds + 1):
-            released, refused = self.ask(Ask(round=number, strategy=config.strategy, sha256=described_by))
-            aggregation.add(released)
-            seed = int(np.random.SeedSequence(config.seed, spawn_key=(4, number)).generate_state(1)[0])
-            pair = distil(public, aggregation.probabilities(), config.symbols, number, seed, self._should_stop)
+            ask = Ask(
+                round=number,
+                strategy=self.strategy.name,
+                mechanism=self.mechanism.name,
+                noise_multiplier=self.mechanism.noise_multiplier,
+                sha256=first.digest,
+                tensors=pack(server.sends()),
+            )
+            came = self.ask(ask, agreed)
+            server.take(came.released)
+            pair = as_message(number, *server.teach(number))
             self.hand_out(pair)
-            line = {"event": "round", "round": number, "uploads": len(released), "refused": refused}
-            self.folder.append_line(METRICS_LOG, line | {"sha256": pair.sha256})
-            self._tell(f"progress {number} {config.rounds} {self.uploads}")
-            log.info("round %d: %d uploads, %d refused", number, len(released), len(refused))
+            self.write_down(number, pair, came)
 
     def hand_out(self, pair: Pair) -> None:
-        """Keep a pair, send it, and wait until every edge has installed exactly it."""
+        """Keep a pair, send it, and wait until every edge has installed exactly it; one that has not is given up."""
         for half in ("encoder", "decoder"):
             self.folder.write_bytes(pair_name(pair.round, half), getattr(pair, half))
         self.hub.broadcast(pair)
-        for node, answer in self.gather((Installed,), pair.round).items():
+        answers = self.attendance.gather((Installed,), pair.round)
+        for node, answer in answers.items():
             if isinstance(answer, Installed) and answer.sha256 != pair.sha256:
-                raise ProtocolError(f"{node} installed {answer.sha256[:8]}, {pair.sha256[:8]} was sent")
+                reason = f"installed {answer.sha256[:8]} in round {pair.round}, {pair.sha256[:8]} was sent"
+                self.attendance.give_up(node, reason)
+        self.attendance.require_quorum(pair.round)
 
-    def ask(self, ask: Ask) -> tuple[list[Released], dict[str, str]]:
-        """Uploads of one round in the order of edges, and who refused for what reason."""
+    def ask(self, ask: Ask, agreed: Agreed) -> Round:
+        """Uploads of one round in the order of edges, and what became of the others."""
         self.hub.broadcast(ask)
-        answers = self.gather((Upload, Refusal), ask.round)
-        refused = {node: a.reason for node in self.config.expects if isinstance(a := answers[node], Refusal)}
-        for node, why in refused.items():
-            log.warning("%s refuses: %s", node, why)
-        released = [self.released(a) for node in self.config.expects if isinstance(a := answers[node], Upload)]
-        self.uploads += len(released)
-        return released, refused
+        answers = self.attendance.gather((Upload, Refusal), ask.round)
+        release = self.strategy.release(agreed)
+        came = Round(missing=self.attendance.missing(answers, ask.round))
+        for node in self.config.expects:
+            answer = answers.get(node)
+            if isinstance(answer, Refusal):
+                came.refused[node] = answer.reason[:REASON_CHARS]
+            elif isinstance(answer, Upload):
+                try:
+                    came.released.append(screened(answer, release, self.mechanism))
+                except ProtocolError as error:
+                    came.rejected[node] = str(error)
+        for what, whom in (("refuses", came.refused), ("is refused", came.rejected), ("is missing", came.missing)):
+            for node, why in whom.items():
+                log.warning("round %d: %s %s: %s", ask.round, node, what, why)
+        self.uploads += len(came.released)
+        return came
 
-    def released(self, upload: Upload) -> Released:
-        """The numbers of an upload, checked: they come from elsewhere."""
-        shape = (len(self.public), self.config.classes)
-        if upload.shape != shape or len(upload.data) != 4 * shape[0] * shape[1]:
-            raise ProtocolError(f"{upload.node} uploaded {list(upload.shape)} values, {list(shape)} were asked for")
-        value = np.frombuffer(upload.data, "<f4").reshape(shape)
-        if not np.all(np.isfinite(value)) or not 0 <= upload.noise_std < np.inf:
-            raise ProtocolError(f"{upload.node} uploaded values that are not finite")
-        return Released(node=upload.node, value=value, noise_std=upload.noise_std)
+    def write_down(self, number: int, pair: Pair, came: Round) -> None:
+        """One line for the evaluator, who reads it when all nodes have ended."""
+        line = {"event": "round", "round": number, "uploads": len(came.released), "sha256": pair.sha256}
+        why = {"refused": came.refused, "rejected": came.rejected, "missing": came.missing}
+        self.folder.append_line(METRICS_LOG, line | why | {"lost": dict(self.attendance.lost)})
+        self._tell(f"progress {number} {self.config.rounds} {self.uploads}")
+        counts = ", ".join(f"{len(whom)} {what}" for what, whom in why.items())
+        log.info("round %d: %d uploads, %s", number, len(came.released), counts)
 
-    def gather(self, kinds: tuple[type[Answer], ...], number: int) -> dict[str, Answer]:
-        """One answer of every edge to round ``number``; what comes twice or belongs to another round is passed over."""
-        expects: Sequence[str] = self.config.expects
-        answers: dict[str, Answer] = {}
-        end = time.monotonic() + ANSWER_S
-        while missing := [node for node in expects if node not in answers]:
-            if self._should_stop():
-                raise RunIncomplete("stopped before all rounds were done")
-            if time.monotonic() > end:
-                raise PeerLost(f"no answer of {', '.join(missing)} in round {number} within {ANSWER_S:.0f} s")
-            event = self.hub.poll(LOOK_S)
-            if event is None:
-                continue
-            node, message = event
-            if isinstance(message, Lost) and (node in expects or node == self.hub.name):
-                raise PeerLost(f"{node} is gone: {message.reason}")
-            if isinstance(message, kinds) and node in expects and message.round == number:
-                answers.setdefault(node, message)
-        return answers
+
+def as_message(number: int, encoder: bytes, decoder: bytes) -> Pair:
+    """What edges are sent."""
+    return Pair(round=number, encoder=encoder, decoder=decoder, sha256=digest_pair(encoder, decoder))

@@ -1,4 +1,4 @@
-"""`semtb train`, `eval`, `federate`: what learns and what is measured by itself, without a run."""
+"""`semtb train`, `eval`: what learns and what is measured by itself, without a run."""
 
 from __future__ import annotations
 
@@ -9,55 +9,12 @@ from typing import Annotated, Optional
 import typer
 
 from testbed.cli.options import MAX_SEED, Jobs, JsonFile, number
-from testbed.cli.process import debugging, keep_to_one_thread
+from testbed.cli.process import keep_to_one_thread
 
 SNR_DB = (-30.0, 80.0)  # as air.snr_db
 
 train_app = typer.Typer(no_args_is_help=True, help="Train a codec or an estimator (needs the extra `train`).")
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a codec on a data set, or estimators on channels.")
-federate_app = typer.Typer(no_args_is_help=True, help="Learn one codec from many edges' data without seeing it.")
-
-
-@federate_app.command("digits", epilog="Example:  semtb federate digits --epsilon 4 --rounds 4 --releases 3")
-def federate_digits(
-    epsilon: Annotated[str, typer.Option(help="Each edge's budget, composed; inf: no noise, no promise.")] = "4",
-    rounds: Annotated[int, number(int, 1, 100, help="How often the server asks every edge.")] = 3,
-    releases: Annotated[
-        Optional[int],  # noqa: UP045
-        number(int, 1, 100, help="For how many rounds the budget is laid out; edges refuse the rest. Else all."),
-    ] = None,
-    strategy: Annotated[str, typer.Option(help="evidence, or mean-logits (which does not work, and shows it).")] = (
-        "evidence"
-    ),
-    seed: Annotated[int, number(int, 0, MAX_SEED, help="Decides split, channels and training.")] = 1,
-    noise_seed: Annotated[
-        Optional[int],  # noqa: UP045
-        number(int, 0, MAX_SEED, help="Repeatable privacy noise, which protects from nobody who knows it."),
-    ] = None,
-    ledgers: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(metavar="DIR", help="Ledgers that outlive the run; else each run begins new ones."),
-    ] = None,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--out", metavar="DIR", help="The run folder itself, new or empty; else one below runs/ is made."),
-    ] = None,
-) -> None:
-    """Ten edges with two labels each teach one classifier over the air's channels, under differential privacy."""
-    from testbed.experiments.federate.plan import Options, parse_epsilon
-    from testbed.experiments.federate.run import federate_digits as federate
-    from testbed.experiments.stopping import StopRequest
-
-    options = Options(
-        epsilon=parse_epsilon(epsilon),
-        rounds=rounds,
-        releases=releases,
-        strategy=strategy,
-        seed=seed,
-        noise_seed=noise_seed,
-        ledgers=ledgers,
-    )
-    raise typer.Exit(federate(options, out, StopRequest(), debugging()))
 
 
 @eval_app.command("deepjscc", epilog="Example:  semtb eval deepjscc --snr-db 10 --json result.json")

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from testbed.cli.caches import tell_of_caches
 from testbed.cli.deploy import deploy_app
-from testbed.cli.learn import eval_app, federate_app, train_app
+from testbed.cli.federate import EXAMPLE, federate
+from testbed.cli.learn import eval_app, train_app
 from testbed.cli.node import EPILOG_AIR, air, edge, radio_app, server
 from testbed.cli.options import (
     MAX_SEED,
@@ -254,7 +255,7 @@ def plot(
 
 app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")
-app.add_typer(federate_app, name="federate")
+app.command("federate", no_args_is_help=True, epilog=EXAMPLE)(federate)
 
 
 def main() -> NoReturn:

@@ -31,7 +31,7 @@ def server(
 ) -> None:
     """Start the server of a run. It waits for the other nodes, receives, decodes and ends."""
     from testbed.config import ServerConfig
-    from testbed.config_federation import TeacherConfig, load_node_or_federated
+    from testbed.federation.config import TeacherConfig, load_node_or_federated
     from testbed.record.folder import RunFolder
 
     node = load_node_or_federated(config, ServerConfig, TeacherConfig)
@@ -118,7 +118,7 @@ def edge(
 ) -> None:
     """Start one edge: it transmits its pictures when the server says so or, in a federated run, learns and releases."""
     from testbed.config import EdgeConfig
-    from testbed.config_federation import LearnerConfig, load_node_or_federated
+    from testbed.federation.config import LearnerConfig, load_node_or_federated
 
     node = load_node_or_federated(config, EdgeConfig, LearnerConfig)
     name = node.name if isinstance(node, LearnerConfig) else node.edge.name

@@ -108,21 +108,32 @@ class Installed(Message, frozen=True, tag="installed"):
     sha256: str
 
 
+class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An array as it travels: little-endian values row by row. Whoever receives it checks all of it."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
 class Ask(Message, frozen=True, tag="ask"):
     """The server asks every edge for a release. ``sha256`` names the pair of round 0. An edge may refuse."""
 
     round: int
     strategy: str
+    mechanism: str  # that the server counts on; an edge that has another one refuses
+    noise_multiplier: float  # likewise
     sha256: str
+    tensors: dict[str, Tensor] = {}  # what the strategy's server half has for every edge
 
 
 class Upload(Message, frozen=True, tag="upload"):
-    """A release: float32 of ``shape``, with the noise that is in it already."""
+    """A release: named tensors, with the noise that is in them already."""
 
     node: str
     round: int
-    shape: tuple[int, int]
-    data: bytes
+    tensors: dict[str, Tensor]
+    mechanism: str
     noise_std: float  # of each value, 0 if there is no noise
 
 

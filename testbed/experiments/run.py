@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -173,29 +173,40 @@ def run_processes(
             return watch_over(family, server.name, stop)
 
 
-def watch_over(family: Family, server: str, stop: StopRequest) -> Outcome:
-    """Wait until the server has ended and the others have had time to, or one of them is not well."""
+def watch_over(family: Family, server: str, stop: StopRequest, only_server: bool = False) -> Outcome:
+    """Wait until the server has ended and the others have had time to, or one of them is not well.
+
+    With ``only_server`` it is the server that says whether a run goes on without another node.
+    """
+    needed = [server] if only_server else None
     until = math.inf
     while family.alive() and time.monotonic() < until:
-        if (outcome := trouble(family, stop)) is not None:
+        if (outcome := trouble(family, stop, needed)) is not None:
             return outcome
         if server not in family.alive():
             until = min(until, time.monotonic() + LAST_WORDS_S)
         time.sleep(LOOK_S)
-    return trouble(family, stop) or Outcome(0)
+    return trouble(family, stop, needed) or Outcome(0)
 
 
-def trouble(family: Family, stop: StopRequest) -> Outcome | None:
-    """Why the run cannot go on, or None. Of several children that ended, the one that began it is named."""
+def trouble(family: Family, stop: StopRequest, needed: Collection[str] | None = None) -> Outcome | None:
+    """Why the run cannot go on, or None. Of several children that ended, the one that began it is named.
+
+    ``needed``: whose failure ends the run; None: anybody's.
+    """
+
+    def failures() -> list[Ended]:
+        return [ended for ended in family.ended() if ended.failed and (needed is None or ended.name in needed)]
+
     if stop():
         return Outcome(stop.exit_status, f"stopped by {stop.reason}")
-    failed = [ended for ended in family.ended() if ended.failed]
+    failed = failures()
     if not failed:
         return None
     settled_at = time.monotonic() + SETTLE_S
     while all(ended.status == 1 for ended in failed) and family.alive() and time.monotonic() < settled_at:
         time.sleep(LOOK_S)
-        failed = [ended for ended in family.ended() if ended.failed]
+        failed = failures()
     first = min(failed, key=lambda ended: ended.rank)
     return Outcome(2 if first.status == 2 else 1, cause(first))
 

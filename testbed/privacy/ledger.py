@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from testbed.errors import BudgetSpent, LedgerError
 from testbed.files import replace
-from testbed.privacy.accounting import NEIGHBOURING, epsilon_spent
+from testbed.privacy.accounting import NEIGHBOURING, Event, epsilon_spent
 
 LOCK_FILE = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # nothing is ever written into it
 FIRST = "0" * 64  # what the first entry names as the hash of the one before it
@@ -36,11 +37,11 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One Gaussian release."""
+    """One release of any mechanism."""
 
     release: str  # what was released, for whom
-    noise_multiplier: float  # standard deviation over sensitivity; 0: no noise
-    sensitivity: float  # L2, of the released value
+    event: dict[str, Any]  # as testbed.privacy.accounting writes a DpEvent
+    sensitivity: float  # of the released value, in the norm of the mechanism
     values: int  # how many numbers left
     epsilon: float | None  # composed over this entry and all before it; None: unbounded
     delta: float
@@ -58,7 +59,7 @@ class Ledger:
         May not exist yet.
     budget : Budget
     compose : callable
-        Composed epsilon of noise multipliers at a delta.
+        Composed epsilon of events at a delta.
 
     Raises
     ------
@@ -67,7 +68,7 @@ class Ledger:
     """
 
     def __init__(
-        self, path: Path, budget: Budget, compose: Callable[[Sequence[float], float], float] = epsilon_spent
+        self, path: Path, budget: Budget, compose: Callable[[Sequence[Event], float], float] = epsilon_spent
     ) -> None:
         self.path = path
         self.budget = budget
@@ -80,31 +81,45 @@ class Ledger:
 
     def spent(self) -> float:
         """Composed epsilon of all entries."""
-        return self._compose([entry.noise_multiplier for entry in self.entries()], self.budget.delta)
+        return self._compose([entry.event for entry in self.entries()], self.budget.delta)
 
-    def charge(self, release: str, noise_multiplier: float, sensitivity: float, values: int) -> Entry:
+    def charge(self, release: str, event: Event, sensitivity: float, values: int) -> Entry:
         """Write one release down, before it is made.
+
+        Parameters
+        ----------
+        release : str
+            What is released, for whom.
+        event : mapping
+            As :func:`testbed.privacy.accounting.as_tree` writes it.
+        sensitivity : float
+            In the norm of the mechanism; stated, not used.
+        values : int
+            How many numbers leave.
+
+        Returns
+        -------
+        Entry
 
         Raises
         ------
         BudgetSpent
             If it would take the composed epsilon above the budget; nothing is written then.
         LedgerError
-            If the ledger was altered or cannot be written.
+            If the ledger was altered or cannot be written, or the event cannot be accounted.
         """
         with self._locked():
             lines = read_lines(self.path)
             entries = [msgspec.json.decode(line, type=Entry) for line in lines]
-            multipliers = [entry.noise_multiplier for entry in entries] + [noise_multiplier]
-            composed = self._compose(multipliers, self.budget.delta)
-            if composed > self.budget.epsilon * (1 + SLACK):
+            composed = self._compose([*(entry.event for entry in entries), event], self.budget.delta)
+            if not composed <= self.budget.epsilon * (1 + SLACK):
                 raise BudgetSpent(
                     f"{release}: refused: {len(entries)} releases are on the ledger and one more would make epsilon "
                     f"{composed:.2f} at delta {self.budget.delta:g}; the budget is {self.budget.epsilon:g}"
                 )
             entry = Entry(
                 release=release,
-                noise_multiplier=noise_multiplier,
+                event=dict(event),
                 sensitivity=sensitivity,
                 values=values,
                 epsilon=None if math.isinf(composed) else composed,

@@ -18,6 +18,8 @@ class Round(msgspec.Struct):
     epsilon: float | None
     uploads: int
     refused: int
+    rejected: int = 0
+    missing: int = 0
 
 
 class Comparison(msgspec.Struct):
@@ -36,9 +38,20 @@ class Client(msgspec.Struct, kw_only=True):
     snr_db: float
     labels: list[int]  # records of each class
     releases: int  # on its ledger; with --ledgers also those of earlier runs
-    refused: int
+    refused: int  # how often its own ledger, or what it was asked for, made it refuse
+    rejected: int = 0  # how often the server did not take what it uploaded
+    missing: int = 0  # how often it did not answer
+    lost: str = ""  # why it was gone at the end; empty: it was not
     epsilon: float | None  # composed over its ledger; None: a release had no noise
     accuracy: float | None = None  # of the last pair over this edge's link, on the test part
+
+
+class Rejection(msgspec.Struct, kw_only=True):
+    """An upload that lay outside of what was agreed, so nothing of it was used."""
+
+    round: int
+    node: str
+    reason: str
 
 
 class Sample(msgspec.Struct, kw_only=True):
@@ -66,16 +79,22 @@ class FederatedResult(msgspec.Struct, kw_only=True):
     noise: str = ""
     noise_seed: int | None = None
     noise_multiplier: float | None = None
-    sensitivity: float | None = None  # L2, of one release; the largest on the ledgers
+    mechanism: str = ""
+    sensitivity: float | None = None  # of one release, in the mechanism's norm; the largest on the ledgers
+    sensitivity_norm: int = 2
     values_per_release: int | None = None
     strategy: str = ""
     symbols: int | None = None  # complex channel uses of a picture
     seed: int = 0
+    side: int | None = None  # pixels, of a square picture
+    quorum: int | None = None
+    deadline_s: float | None = None
+    rejections: list[Rejection] = []
     rounds: list[Round] = []
     comparisons: dict[str, Comparison] = {}
     fedavg_by_round: dict[int, float] = {}
     clients: list[Client] = []
-    confusion: list[list[int]] = []  # [label][said], decisions on the test part over all links, last round
+    confusion: list[list[int]] = []  # [label][prediction], decisions on the test part over all links, last round
     samples: list[Sample] = []
     conventions: dict[str, str] = {}
     command: str = ""

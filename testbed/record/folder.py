@@ -36,6 +36,7 @@ from testbed.text import printable
 RESULT = "result.json"
 SCENARIO = "scenario.toml"
 METRICS_LOG = "metrics.jsonl"
+DIARY = "rounds.jsonl"  # in a federated edge's own folder: what it installed, and what its ledger held by then
 FIGURE_DATA = "figures/data.npz"
 REPORT = "report.html"
 CODECS = "codecs"

@@ -47,6 +47,7 @@ def make_federated_report(folder: RunFolder) -> Path:
         setting=words.setting(result),
         tiles=words.tiles(result),
         warnings=words.warnings(result),
+        side=result.side or "",
         samples=sample_blocks(result.samples, folder, missing),
         comparisons=words.comparison_rows(result),
         clients=words.client_rows(result),
@@ -104,15 +105,15 @@ RECIPES = (
     ),
     Recipe(
         key="confusion",
-        title="Which digit is taken for which",
-        caption="Last round, every test picture over every link: share of each row in per cent, rows what a digit is, "
-        "columns what was said. The diagonal is the accuracy of each class. Colour: square root of the share.",
-        alt="Table of shares: true digits down, digits said across.",
+        title="Which class is taken for which",
+        caption="Last round, every test picture over every link: share of each row in per cent, rows what it is, "
+        "columns what it is taken for. The diagonal is the accuracy of each class. Colour: square root of the share.",
+        alt="Table of shares: true classes down, classes named across.",
         draw=lambda result: federated_figures.confusion(result.confusion) if result.confusion else None,
     ),
     Recipe(
         key="split",
-        title="Who holds which digits",
+        title="Who holds which classes",
         caption="Private records of each class at each edge: exact, so not private. The evaluator, who made the split, "
         "knows them; no node is told of another.",
         alt="Table of record counts: edges down, classes across.",

@@ -59,7 +59,7 @@ def rounds(result: FederatedResult) -> Sheet:
 
 
 def confusion(counts: Sequence[Sequence[int]]) -> Sheet:
-    """Share of each class's decisions in per cent: what it is down, what was said across.
+    """Share of each class's decisions in per cent: what it is down, what it is taken for across.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def confusion(counts: Sequence[Sequence[int]]) -> Sheet:
     with Sheet(1, 1, 4.4) as sheet:
         axes = sheet.axes[0, 0]
         cells(axes, share, 100.0, lambda value: f"{value:.0f}" if value >= 0.5 else "<1")
-        axes.set(xlabel="said", ylabel="is")
+        axes.set(xlabel="taken for", ylabel="is")
         axes.set_yticks(range(len(share)), [str(label) for label in range(len(share))])
         return sheet
 

@@ -45,7 +45,7 @@ def finding(result: FederatedResult) -> str:
         return "This federated run ended before it was measured."
     who = count(len(result.clients), "edge").capitalize() if result.clients else "Edges"
     verb = "teaches" if len(result.clients) == 1 else "teach"
-    right = f"{who} {verb} one classifier that names {percent(result.accuracy)}{NBSP}% of the test digits right"
+    right = f"{who} {verb} one classifier that names {percent(result.accuracy)}{NBSP}% of the test pictures right"
     if result.clients and not any(r.uploads for r in result.rounds):
         return (
             f"No edge gave anything: a classifier that was taught nothing names {percent(result.accuracy)}{NBSP}% of "
@@ -86,7 +86,7 @@ def tiles(result: FederatedResult) -> list[tuple[str, str, str]]:
     found = []
     if result.accuracy is not None:
         error = f", standard error {percent(result.standard_error)} points" if result.standard_error is not None else ""
-        found.append((percent(result.accuracy), "%", f"of test digits right{error}"))
+        found.append((percent(result.accuracy), "%", f"of test pictures right{error}"))
     if result.epsilon is not None:
         allowed = f"of {result.epsilon_allowed:g}" if result.epsilon_allowed is not None else ""
         found.append(
@@ -98,7 +98,10 @@ def tiles(result: FederatedResult) -> list[tuple[str, str, str]]:
             found.append((percent(row.accuracy), "%", f"{NAMES[key]}{note}; not private"))
     if result.rounds:
         released, refused = sum(r.uploads for r in result.rounds), sum(r.refused for r in result.rounds)
-        found.append((fixed(released, 0), "", f"releases; {fixed(refused, 0)} refused by an edge's own ledger"))
+        not_used, missing = sum(r.rejected for r in result.rounds), sum(r.missing for r in result.rounds)
+        more = [f"{fixed(n, 0)} {what}" for n, what in ((not_used, "not used"), (missing, "missing")) if n]
+        what = ", ".join([f"releases; {fixed(refused, 0)} refused by an edge's own ledger", *more])
+        found.append((fixed(released, 0), "", what))
     if result.wall_time_s is not None:
         found.append((fixed(result.wall_time_s, 0), "s", "on the wall, with all comparisons"))
     return found
@@ -125,10 +128,10 @@ def warnings(result: FederatedResult) -> list[str]:
 
 
 def sample_words(sample: Sample) -> str:
-    """Over how many links it was named right, and what else was said."""
+    """Over how many links it was named right, and what else it was taken for."""
     right = sum(p == sample.label for p in sample.predictions)
     others = sorted(set(sample.predictions) - {sample.label})
-    return f"{right} of {len(sample.predictions)}" + (f"; said {', '.join(map(str, others))}" if others else "")
+    return f"{right} of {len(sample.predictions)}" + (f"; else {', '.join(map(str, others))}" if others else "")
 
 
 def comparison_rows(result: FederatedResult) -> list[tuple[str, str, str, str, str]]:
@@ -146,7 +149,7 @@ def comparison_rows(result: FederatedResult) -> list[tuple[str, str, str, str, s
 
 
 def client_rows(result: FederatedResult) -> list[list[str]]:
-    """Name, channel, SNR, records, labels, releases, refused, epsilon, accuracy."""
+    """Name, channel, SNR, records, labels, releases, refused, not used, missing, epsilon, accuracy."""
     return [
         [
             c.name,
@@ -156,6 +159,8 @@ def client_rows(result: FederatedResult) -> list[list[str]]:
             held(c.labels),
             fixed(c.releases, 0),
             fixed(c.refused, 0),
+            fixed(c.rejected, 0),
+            fixed(c.missing, 0) + (" (lost)" if c.lost else ""),
             epsilon(c.epsilon),
             percent(c.accuracy),
         ]
@@ -169,7 +174,7 @@ def held(labels: Iterable[int]) -> str:
 
 
 def round_rows(result: FederatedResult) -> list[list[str]]:
-    """Round, test and validation accuracy, epsilon, uploads, refused."""
+    """Round, test and validation accuracy, epsilon, uploads, refused, not used, missing."""
     return [
         [
             str(r.round),
@@ -178,6 +183,8 @@ def round_rows(result: FederatedResult) -> list[list[str]]:
             epsilon(r.epsilon),
             fixed(r.uploads, 0),
             fixed(r.refused, 0),
+            fixed(r.rejected, 0),
+            fixed(r.missing, 0),
         ]
         for r in result.rounds
     ]
@@ -194,9 +201,10 @@ def privacy_rows(result: FederatedResult) -> list[tuple[str, str]]:
         rows.append(("ε", allowed + spent))
     if result.sensitivity is not None:
         of = f", of a release of {fixed(result.values_per_release, 0)} values" if result.values_per_release else ""
-        rows.append(("L2 sensitivity", f"{result.sensitivity:g}{of}"))
+        rows.append((f"L{result.sensitivity_norm} sensitivity", f"{result.sensitivity:g}{of}"))
     if result.noise_multiplier is not None:
-        rows.append(("Noise", f"Gaussian, standard deviation {result.noise_multiplier:g} times the sensitivity"))
+        what = {"gaussian": "Gaussian, standard deviation"}.get(result.mechanism, f"{result.mechanism}, scale")
+        rows.append(("Noise", f"{what} {result.noise_multiplier:g} times the sensitivity"))
     if result.noise:
         rows.append(("Source of the noise", result.noise))
     return rows + [(name, result.conventions[key]) for key, name in PRIVACY.items() if key in result.conventions]

@@ -1,4 +1,4 @@
-"""`semtb federate digits` before anything starts: each node's configuration and data, made from the options."""
+"""`semtb federate` before anything starts: each node's configuration and data, made from the options."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import msgspec
 
 from testbed.codec.links import Link
 from testbed.config import Strict, dump
-from testbed.config_federation import ROLE, LearnerConfig, PrivacyPart, TeacherConfig
-from testbed.data.digits import CLASSES, Split
+from testbed.data.split import Split
 from testbed.errors import ScenarioError
+from testbed.experiments.federate.tasks import Opened
 from testbed.experiments.resolve import free_base
 from testbed.experiments.scenario_files import absolute
+from testbed.federation.config import DEADLINE_S, ROLE, LearnerConfig, PrivacyPart, TeacherConfig
 from testbed.files import write_aside
-from testbed.privacy.accounting import DELTA, EPSILONS, noise_multiplier
+from testbed.privacy.accounting import DELTA
+from testbed.privacy.budget import EPSILONS, noise_multiplier
 from testbed.record.folder import RunFolder
 
-NAME = "federate-digits"
 SERVER = "server"
 HOST = "127.0.0.1"
-CLIENTS, SLICES_EACH = 10, 2
+MOST_CLIENTS = 1000
 SNR_DB = (6.0, 18.0)  # of the first and the last client; every other one has Rayleigh fading
 
 
@@ -29,13 +30,20 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says."""
 
     epsilon: float
+    task: str = "digits"
+    clients: int = 10
+    slices: int = 2  # of each client, out of the private records sorted by label: so many labels, seldom more
     rounds: int = 3
     releases: int | None = None  # for how many rounds the budget is laid out; None: all
     strategy: str = "evidence"
+    mechanism: str = "gaussian"
+    quorum: int | None = None  # None: more than half
+    deadline_s: float = DEADLINE_S
     seed: int = 1
-    symbols: int = 12
+    symbols: int | None = None  # None: as the task has it
     noise_seed: int | None = None
     ledgers: Path | None = None
+    compare: bool = True
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -45,7 +53,7 @@ class Plan(msgspec.Struct, frozen=True):
     edges: list[LearnerConfig]
 
 
-def links(clients: int = CLIENTS) -> list[Link]:
+def links(clients: int) -> list[Link]:
     """The clients' channels."""
     low, high = SNR_DB
     step = (high - low) / max(1, clients - 1)
@@ -57,8 +65,19 @@ def edge_folder(folder: RunFolder, name: str) -> Path:
     return folder.path / "edges" / name
 
 
-def plan(options: Options, folder: RunFolder) -> Plan:
-    """What each node is told.
+def plan(options: Options, task: Opened, folder: RunFolder) -> Plan:
+    """Each node's configuration.
+
+    Parameters
+    ----------
+    options : Options
+    task : Opened
+        Of ``options.task``.
+    folder : RunFolder
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------
@@ -68,19 +87,25 @@ def plan(options: Options, folder: RunFolder) -> Plan:
     releases = options.rounds if options.releases is None else options.releases
     if not 1 <= releases <= options.rounds:
         raise ScenarioError(f"--releases {releases}: allowed: 1..{options.rounds} (--rounds)")
-    multiplier = noise_multiplier(options.epsilon, releases, DELTA)
+    if not 1 <= options.clients <= MOST_CLIENTS:
+        raise ScenarioError(f"--clients {options.clients}: allowed: 1..{MOST_CLIENTS}")
+    multiplier = noise_multiplier(options.epsilon, releases, DELTA, options.mechanism)
     control = f"tcp://{HOST}:{free_base(HOST, 1)}"
-    names = [f"edge-{i + 1}" for i in range(CLIENTS)]
+    names = [f"edge-{i + 1}" for i in range(options.clients)]
+    symbols = task.task.symbols if options.symbols is None else options.symbols
+    # Slices differ by at most one record.
+    records_at_most = options.slices * math.ceil(task.private / (options.clients * options.slices))
     edges = []
-    for number, (name, link) in enumerate(zip(names, links(), strict=True)):
+    for number, (name, link) in enumerate(zip(names, links(options.clients), strict=True)):
         own = edge_folder(folder, name).absolute()
         ledger = own if options.ledgers is None else Path(absolute(str(options.ledgers))) / name
         privacy = PrivacyPart(
             epsilon=options.epsilon,
             delta=DELTA,
+            mechanism=options.mechanism,
             noise_multiplier=multiplier,
             ledger=str(ledger / "ledger.jsonl"),
-            noise_seed=None if options.noise_seed is None else options.noise_seed * CLIENTS + number,
+            noise_seed=None if options.noise_seed is None else options.noise_seed * options.clients + number,
         )
         edges.append(
             LearnerConfig(
@@ -92,8 +117,10 @@ def plan(options: Options, folder: RunFolder) -> Plan:
                 state=str(own),
                 link=link,
                 privacy=privacy,
-                symbols=options.symbols,
-                classes=CLASSES,
+                codec=task.task.codec,
+                symbols=symbols,
+                classes=task.classes,
+                records_at_most=records_at_most,
             )
         )
     server = TeacherConfig(
@@ -104,9 +131,15 @@ def plan(options: Options, folder: RunFolder) -> Plan:
         expects=names,
         public=str((folder.path / "server" / "public.npz").absolute()),
         strategy=options.strategy,
+        mechanism=options.mechanism,
+        noise_multiplier=multiplier,
         rounds=options.rounds,
-        symbols=options.symbols,
-        classes=CLASSES,
+        codec=task.task.codec,
+        symbols=symbols,
+        classes=task.classes,
+        records_at_most=records_at_most,
+        quorum=options.clients // 2 + 1 if options.quorum is None else options.quorum,
+        deadline_s=options.deadline_s,
     )
     return Plan(server, edges)
 

@@ -8,32 +8,36 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+import msgspec
 
 from testbed.codec.classifier import Classifier, read_installed
-from testbed.data.digits import TEST, VALIDATION, Split
+from testbed.data.split import Split
 from testbed.errors import CodecError, SemtbError
 from testbed.experiments.federate.detail import (
     all_entries,
     client_rows,
     confusion,
     keep_samples,
+    ledger_lengths,
+    rejections,
     round_lines,
     standard_error,
 )
 from testbed.experiments.federate.plan import Options, Plan
-from testbed.experiments.tables import print_table
+from testbed.experiments.federate.tasks import Opened
 from testbed.privacy.accounting import DELTA, epsilon_spent
 from testbed.privacy.ledger import read_entries
+from testbed.privacy.mechanisms.registry import mechanism_class
 from testbed.record import provenance
 from testbed.record.federated import Client, Comparison, FederatedResult, Round
 from testbed.record.folder import RESULT, RunFolder
-from testbed.report.federated_words import epsilon
+
+if TYPE_CHECKING:  # torch, which nobody needs to read a result
+    from testbed.experiments.federate.baselines import Judge, Score
 
 CONVENTIONS = {
-    "accuracy": f"share of {TEST} test pictures named right, each sent over every client's link with noise of its own",
     "snr": "Es/N0 per complex channel use, unit-power symbols, mean gain one",
     "epsilon": "composed by dp-accounting (PLD) over every release on an edge's ledger; the largest of all edges. "
     "Each record lies with one edge. null: no noise was added, nothing is promised",
@@ -41,80 +45,117 @@ CONVENTIONS = {
     "standard_error": "over test pictures, each over all links; another split or training seed moves accuracy as well",
     "trusted": "each edge trusts itself alone: noise is added before anything leaves it, the server sees every upload",
     "not_promised": "anything about whether a client takes part, or about one who holds many records of one person",
-    "hyperparameters": f"chosen on {VALIDATION} validation pictures, never on the test pictures",
     "not_private": "fedavg, mean_logits, best_client and pooled are computed by the evaluator without any noise",
 }
 
 
+def conventions(task: Opened) -> dict[str, str]:
+    """What the numbers of a result mean."""
+    return {
+        "accuracy": f"share of {task.test} test pictures named right, each sent over every client's link with noise of "
+        "its own",
+        "hyperparameters": f"chosen on {task.validation} validation pictures, never on the test pictures",
+        **CONVENTIONS,
+    }
+
+
 def measure(
-    options: Options, configs: Plan, parts: Split, folder: RunFolder, began: float, on: Callable[[str], None]
+    options: Options,
+    task: Opened,
+    configs: Plan,
+    parts: Split,
+    folder: RunFolder,
+    began: float,
+    on: Callable[[str], None],
 ) -> FederatedResult:
     """Judge every round's pair and what it is compared with; write result.json and the sample of pictures."""
     from testbed.experiments.federate import baselines
 
     baselines.one_thread()
-    judge = baselines.Judge(parts.test, parts.validation, [e.link for e in configs.edges], options.seed)
-    folders = [Path(e.state) for e in configs.edges]
-    rounds = judged_rounds(configs, folder, judge.score)
-    check_installed(folders, folder, options.rounds)
-    on("FedAvg on the same split")
     links = [e.link for e in configs.edges]
-    averaged = baselines.fedavg(
-        parts.clients,
-        links,
-        options.symbols,
-        options.seed,
-        judge,
-        lambda done, of: on(f"FedAvg on the same split, round {done} of {of}"),
-    )
-    on("clients alone, the mean of their logits, all records in one place")
-    name, alone = baselines.best_alone(folders, options.symbols, judge)
-    mean = baselines.mean_logits(folders, links, parts.public, options.symbols, options.seed, judge)
-    pooled = baselines.pooled(parts.clients, options.symbols, options.seed, judge)
-    last, early = max(averaged), nearest(averaged, options.rounds)
-    predictions = judge.decisions(read_installed(folders[0])[1])
+    judge = baselines.Judge(parts.test, parts.validation, links, options.seed)
+    rounds = judged_rounds(configs, folder, judge.score)
     clients = client_rows(configs, parts.clients, folder)
+    last_pair = check_installed(configs, [c.name for c in clients if c.lost], folder)
+    comparisons, averaged = compare(options, configs, parts, last_pair, judge, on) if options.compare else ({}, {})
+    predictions = judge.decisions(last_pair)
     for client, by_link in zip(clients, predictions, strict=True):
         client.accuracy = float((by_link == parts.test.labels).mean())
     entries = all_entries(configs)
     result = FederatedResult(
-        name=f"federate-digits-{options.strategy}",
-        task="UCI digits",
+        **known_before(options, task, configs),
         complete=True,
-        warnings=silence(clients, options.rounds),
+        warnings=warnings(clients, options.rounds, folder),
         accuracy=rounds[-1].accuracy,
         standard_error=standard_error(predictions, parts.test.labels),
         epsilon=rounds[-1].epsilon,
-        epsilon_allowed=finite(options.epsilon),
-        noise=noise_words(options),
-        noise_seed=options.noise_seed,
-        noise_multiplier=configs.edges[0].privacy.noise_multiplier,
         sensitivity=max((entry.sensitivity for entry in entries), default=None),
         values_per_release=max((entry.values for entry in entries), default=None),
-        strategy=options.strategy,
-        symbols=options.symbols,
-        seed=options.seed,
+        rejections=rejections(folder),
         rounds=rounds,
-        comparisons={
-            "fedavg": compared(averaged[last], f"{last} rounds"),
-            "fedavg_early": compared(averaged[early], f"{early} rounds"),
-            "best_client": compared(alone, f"{name}, by validation accuracy"),
-            "mean_logits": compared(mean, "plain mean of the edges' logits, distilled"),
-            "pooled": compared(pooled, "all private records in one place"),
-        },
+        comparisons=comparisons,
         fedavg_by_round={number: score.test for number, score in averaged.items()},
         clients=clients,
-        confusion=confusion(predictions, parts.test.labels),
-        samples=keep_samples(predictions, parts.test, folder),
-        conventions=CONVENTIONS,
-        command=provenance.command(),
-        commit=provenance.git_commit(),
-        machine=provenance.machine(),
-        versions=versions(),
+        confusion=confusion(predictions, parts.test.labels, task.classes),
+        samples=keep_samples(predictions, parts.test, task.side, folder),
         wall_time_s=time.monotonic() - began,
     )
     folder.write_json(RESULT, result)
     return result
+
+
+def compare(
+    options: Options, configs: Plan, parts: Split, pair: Classifier, judge: Judge, on: Callable[[str], None]
+) -> tuple[dict[str, Comparison], dict[int, Score]]:
+    """What the run is compared with, and FedAvg's scores by round."""
+    from testbed.experiments.federate import baselines
+    from testbed.experiments.federate.sides import make_sides
+
+    on("FedAvg on the same split")
+    sides = make_sides(configs, parts, pair)
+    averaged = baselines.fedavg(
+        sides.clients, sides.server, judge, lambda done, of: on(f"FedAvg on the same split, round {done} of {of}")
+    )
+    on("clients alone, the mean of their logits, all records in one place")
+    name, alone = baselines.best_alone(sides.own, sides.server.models, judge)
+    mean = baselines.mean_logits(sides.learned(), sides.server, judge)
+    server = configs.server
+    pooled = baselines.pooled(parts.clients, server.classes, sides.server.models, options.seed, judge)
+    last, early = max(averaged), nearest(averaged, options.rounds)
+    rows = {
+        "fedavg": compared(averaged[last], f"{last} rounds"),
+        "fedavg_early": compared(averaged[early], f"{early} rounds"),
+        "best_client": compared(alone, f"{name}, by validation accuracy"),
+        "mean_logits": compared(mean, "plain mean of the edges' logits, distilled"),
+        "pooled": compared(pooled, "all private records in one place"),
+    }
+    return rows, averaged
+
+
+def known_before(options: Options, task: Opened, configs: Plan | None) -> dict[str, Any]:
+    """What a result says whatever came of the run; ``configs`` is None where it ended before there were any."""
+    known: dict[str, Any] = {
+        "name": f"federate-{task.name}-{options.strategy}",
+        "task": task.task.title,
+        "epsilon_allowed": finite(options.epsilon),
+        "noise": noise_words(options),
+        "noise_seed": options.noise_seed,
+        "mechanism": options.mechanism,
+        "sensitivity_norm": mechanism_class(options.mechanism).norm,
+        "strategy": options.strategy,
+        "seed": options.seed,
+        "side": task.side,
+        "deadline_s": options.deadline_s,
+        "conventions": conventions(task),
+        "command": provenance.command(),
+        "commit": provenance.git_commit(),
+        "machine": provenance.machine(),
+        "versions": versions(),
+    }
+    if configs is not None:
+        server = configs.server
+        known |= {"noise_multiplier": server.noise_multiplier, "symbols": server.symbols, "quorum": server.quorum}
+    return known
 
 
 def versions() -> dict[str, str]:
@@ -126,43 +167,45 @@ def versions() -> dict[str, str]:
     return found
 
 
-def judged_rounds(configs: Plan, folder: RunFolder, score: Callable[[Classifier], object]) -> list[Round]:
+def judged_rounds(configs: Plan, folder: RunFolder, score: Callable[[Classifier], Score]) -> list[Round]:
     """Every round's pair, judged, with what the edges' ledgers say was spent until then."""
     from server.federation.rounds import pair_name
 
     lines = round_lines(folder)
     ledgers = [read_entries(Path(edge.privacy.ledger)) for edge in configs.edges]
-    ends = [
-        round_ends(configs, lines, edge.name, len(ledger)) for edge, ledger in zip(configs.edges, ledgers, strict=True)
-    ]
+    ends = [ledger_lengths(edge, configs.server.rounds) for edge in configs.edges]
     rounds = []
     for number in range(configs.server.rounds + 1):
         pair = Classifier(*(folder.read_bytes(pair_name(number, half)) for half in ("encoder", "decoder")))
         judged = score(pair)
-        multipliers = {
-            tuple(entry.noise_multiplier for entry in ledger[: end[number]])
-            for ledger, end in zip(ledgers, ends, strict=True)
-        }
-        line = lines.get(number, {"uploads": 0, "refused": {}})
+        # Edges with the same releases need to be composed once only.
+        events = [[entry.event for entry in ledger[: end[number]]] for ledger, end in zip(ledgers, ends, strict=True)]
+        spent = {msgspec.json.encode(of_edge): of_edge for of_edge in events}
+        line = lines.get(number, {"uploads": 0, "refused": {}, "rejected": {}, "missing": {}})
         rounds.append(
             Round(
                 round=number,
-                accuracy=judged.test,  # type: ignore[attr-defined]
-                validation_accuracy=judged.validation,  # type: ignore[attr-defined]
-                epsilon=finite(max(epsilon_spent(m) for m in multipliers)),
+                accuracy=judged.test,
+                validation_accuracy=judged.validation,
+                epsilon=finite(max(epsilon_spent(of_edge) for of_edge in spent.values())),
                 uploads=line["uploads"],
                 refused=len(line["refused"]),
+                rejected=len(line["rejected"]),
+                missing=len(line["missing"]),
             )
         )
     return rounds
 
 
-def round_ends(configs: Plan, lines: dict[int, dict], name: str, entries: int) -> list[int]:
-    """How many entries an edge's ledger had after each round. What stood there before the run counts from the start."""
-    made = [0]
-    for number in range(1, configs.server.rounds + 1):
-        made.append(made[-1] + (name not in lines[number]["refused"]))
-    return [entries - made[-1] + count for count in made]
+def warnings(clients: list[Client], rounds: int, folder: RunFolder) -> list[str]:
+    """What must not be passed over in reading the accuracy."""
+    found = silence(clients, rounds)
+    found += [f"{c.name} was lost: {c.lost}. The run went on without it." for c in clients if c.lost]
+    found += [f"Round {r.round}: an upload was not used: {r.reason}." for r in rejections(folder)]
+    for client in clients:
+        if client.missing and not client.lost:
+            found.append(f"{client.name} did not answer in time in {client.missing} of {rounds} rounds.")
+    return found
 
 
 def silence(clients: list[Client], rounds: int) -> list[str]:
@@ -175,22 +218,32 @@ def silence(clients: list[Client], rounds: int) -> list[str]:
     return [f"Refused in every round, so nothing was learned from it: {', '.join(silent)}."]
 
 
-def check_installed(folders: list[Path], folder: RunFolder, last: int) -> None:
-    """Every edge must have the last pair installed, whole."""
+def check_installed(configs: Plan, lost: list[str], folder: RunFolder) -> Classifier:
+    """The last pair, which every edge must have installed, whole, unless it was lost.
+
+    Raises
+    ------
+    CodecError
+        If one has installed another.
+    """
     from server.federation.rounds import pair_name
 
-    wanted = Classifier(*(folder.read_bytes(pair_name(last, half)) for half in ("encoder", "decoder"))).digest
-    for own in folders:
-        installed, pair = read_installed(own)
-        if pair.digest != wanted:
+    last = configs.server.rounds
+    wanted = Classifier(*(folder.read_bytes(pair_name(last, half)) for half in ("encoder", "decoder")))
+    for edge in configs.edges:
+        if edge.name in lost:
+            continue
+        installed, pair = read_installed(Path(edge.state))
+        if pair.digest != wanted.digest:
             raise CodecError(
-                f"{own.name} has installed {installed.sha256[:8]} of round {installed.round}, not {wanted[:8]}"
+                f"{edge.name} has installed {installed.sha256[:8]} of round {installed.round}, not {wanted.digest[:8]}"
             )
+    return wanted
 
 
-def compared(score: object, note: str) -> Comparison:
+def compared(score: Score, note: str) -> Comparison:
     """One row."""
-    return Comparison(score.test, score.validation, note)  # type: ignore[attr-defined]
+    return Comparison(score.test, score.validation, note)
 
 
 def nearest(scores: dict, wanted: int) -> int:
@@ -213,7 +266,13 @@ def noise_words(options: Options) -> str:
 
 
 def mark_cut_off(
-    folder: RunFolder, options: Options, reason: str, configs: Plan | None, parts: Split | None, began: float
+    folder: RunFolder,
+    options: Options,
+    task: Opened,
+    reason: str,
+    configs: Plan | None,
+    parts: Split | None,
+    began: float,
 ) -> None:
     """A result.json that says why there is none, and what had been released until then."""
     clients: list[Client] = []
@@ -221,50 +280,12 @@ def mark_cut_off(
         with contextlib.suppress(SemtbError):  # a ledger that cannot be read says so to its edge
             clients = client_rows(configs, parts.clients, folder)
     result = FederatedResult(
-        name=f"federate-digits-{options.strategy}",
-        task="UCI digits",
+        **known_before(options, task, configs),
         complete=False,
         reason=reason,
-        epsilon_allowed=finite(options.epsilon),
-        noise=noise_words(options),
-        noise_seed=options.noise_seed,
-        noise_multiplier=configs.edges[0].privacy.noise_multiplier if configs else None,
-        strategy=options.strategy,
-        symbols=options.symbols,
-        seed=options.seed,
+        warnings=warnings(clients, options.rounds, folder),
         clients=clients,
-        conventions=CONVENTIONS,
-        command=provenance.command(),
-        commit=provenance.git_commit(),
-        machine=provenance.machine(),
-        versions=versions(),
+        rejections=rejections(folder),
         wall_time_s=time.monotonic() - began,
     )
     folder.write_json(RESULT, result)
-
-
-def show(result: FederatedResult, console: Console) -> None:
-    """Tables at the end of a run."""
-    table = Table(title=f"{result.name}, seed {result.seed}")
-    for column in ("round", "accuracy", "epsilon spent", "uploads", "refused"):
-        table.add_column(column, justify="right")
-    for r in result.rounds:
-        table.add_row(str(r.round), f"{100 * r.accuracy:.1f} %", epsilon(r.epsilon), str(r.uploads), str(r.refused))
-    print_table(console, table)
-    beside = Table(title="on the same split, not private")
-    beside.add_column("compared with")
-    beside.add_column("accuracy", justify="right")
-    beside.add_column("note")
-    for name, row in result.comparisons.items():
-        beside.add_row(name.replace("_", " "), f"{100 * row.accuracy:.1f} %", row.note)
-    print_table(console, beside)
-    if result.epsilon is None:
-        console.print("No noise was added: nothing is promised to anybody.", soft_wrap=True)
-    else:
-        console.print(
-            f"epsilon {epsilon(result.epsilon)} at delta {result.delta:g}, composed over all releases; "
-            f"neighbouring: {result.neighbouring}; noise: {result.noise}",
-            soft_wrap=True,
-        )
-    for warning in result.warnings:
-        console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)

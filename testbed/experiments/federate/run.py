@@ -1,4 +1,4 @@
-"""`semtb federate digits`: a split, ten edges and a server as processes. The labels stay with the evaluator."""
+"""`semtb federate TASK`: a split, edges and a server as processes. The labels stay with the evaluator."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from testbed.data.digits import Split, split
+from testbed.data.split import Split
 from testbed.errors import SemtbError
 from testbed.experiments.extras import PRIVATE_TRAINING, require_extra
-from testbed.experiments.federate.plan import CLIENTS, NAME, SERVER, SLICES_EACH, Options, Plan, plan, write_parts
-from testbed.experiments.federate.result import mark_cut_off, measure, show
+from testbed.experiments.federate.plan import SERVER, Options, Plan, plan, write_parts
+from testbed.experiments.federate.result import mark_cut_off, measure
+from testbed.experiments.federate.table import show
+from testbed.experiments.federate.tasks import open_task
 from testbed.experiments.processes import Family, Watch, node_command
 from testbed.experiments.run import LOOK_S, Outcome, make_folder, trouble, watch_over
 from testbed.experiments.stopping import StopRequest
@@ -21,7 +23,7 @@ from testbed.record.folder import REPORT, RunFolder
 from testbed.report.make import make_report
 
 
-def federate_digits(options: Options, out: Path | None, stop: StopRequest, debug: bool = False) -> int:
+def federate(options: Options, out: Path | None, stop: StopRequest, debug: bool = False) -> int:
     """Run, measure, draw; returns the exit status.
 
     Raises
@@ -31,22 +33,28 @@ def federate_digits(options: Options, out: Path | None, stop: StopRequest, debug
     """
     began = time.monotonic()
     require_extra("semtb federate", PRIVATE_TRAINING)
-    folder = make_folder(out, NAME)
+    task = open_task(options.task)
+    name = f"federate-{task.name}"
+    folder = make_folder(out, name)
     console, errors = Console(markup=False), Console(markup=False, stderr=True)
-    console.print(f"{NAME}, seed {options.seed}: server and {CLIENTS} edges -> {folder.path}", soft_wrap=True)
+    console.print(f"{name}, seed {options.seed}: server and {options.clients} edges -> {folder.path}", soft_wrap=True)
     outcome = Outcome(1, "the run was cut off")
     configs: Plan | None = None
     parts: Split | None = None
     try:
         with stop.interrupting(), errors.status("laying out data and noise"):
-            configs = plan(options, folder)
-            parts = split(options.seed, CLIENTS, SLICES_EACH)
+            configs = plan(options, task, folder)
+            parts = task.split(options.seed, options.clients, options.slices)
             files = write_parts(configs, parts, folder)
         outcome = run_processes(files, folder, errors, stop, debug)
         if outcome.status == 0:
             try:
                 with stop.interrupting(), errors.status("measuring and comparing") as status:
-                    result = measure(options, configs, parts, folder, began, lambda words: status.update(Text(words)))
+
+                    def tell(words: str) -> None:
+                        status.update(Text(words))
+
+                    result = measure(options, task, configs, parts, folder, began, tell)
             except KeyboardInterrupt:
                 outcome = Outcome(stop.exit_status, f"stopped by {stop.reason} before it was measured")
     except KeyboardInterrupt:
@@ -57,7 +65,7 @@ def federate_digits(options: Options, out: Path | None, stop: StopRequest, debug
     finally:
         folder.discard_partials()
         if outcome.status:
-            mark_cut_off(folder, options, outcome.reason, configs, parts, began)
+            mark_cut_off(folder, options, task, outcome.reason, configs, parts, began)
             make_report(folder.path)
     if outcome.status:
         errors.print(outcome.reason, soft_wrap=True, markup=False, highlight=False)
@@ -71,7 +79,7 @@ def federate_digits(options: Options, out: Path | None, stop: StopRequest, debug
 def run_processes(
     files: dict[str, Path], folder: RunFolder, errors: Console, stop: StopRequest, debug: bool
 ) -> Outcome:
-    """Start server and edges, and wait until all is done or one of them is not well."""
+    """Start server and edges, and wait until the server has ended: it is the one that says who may be missing."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         watch = Watch(bar, "edges learn alone", "round {done} of {total}, {counted} uploads")
@@ -88,4 +96,4 @@ def run_processes(
             for name in files:
                 if name != SERVER:
                     start(name, "edge")
-            return watch_over(family, SERVER, stop)
+            return watch_over(family, SERVER, stop, only_server=True)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edge.releases import evidence, receive_each
 from testbed.codec.evidence import WIDTH
 from testbed.codec.links import Link
 from testbed.data.partition import Labelled
+from testbed.federation.evidence import evidence, receive_each
 
 SYMBOLS = 6
 
@@ -83,7 +83,7 @@ def test_evidence_is_given_of_what_arrived_and_not_of_what_was_sent(rng: np.rand
     sent = Spoken().encode(records.pictures)
 
     def value(snr_db: float) -> np.ndarray:
-        return evidence(public, records, Spoken(), Link("AWGN", snr_db), 3, 7, 1).value
+        return evidence(public, records, Spoken(), Link("AWGN", snr_db), 3, 7, 1)
 
     def by_hand(received: np.ndarray) -> np.ndarray:
         return described(sent[:30], received).T @ np.eye(3)[records.labels]

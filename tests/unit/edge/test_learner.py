@@ -17,20 +17,20 @@ pytest.importorskip("dp_accounting", reason=TRAINING)
 import torch
 from torch import nn
 
-from edge import trainer
 from edge.learner import Learner, in_our_words
-from edge.releases import Bounded, evidence
 from testbed.codec.card import digest_pair
 from testbed.codec.classifier import Classifier, read_installed
 from testbed.codec.links import Link
 from testbed.codec.plain import require_plain
 from testbed.codec.train.classifier import export, first_pair, new_pair, to_onnx
-from testbed.config_federation import LearnerConfig, PrivacyPart
-from testbed.control.messages import Ask, Heartbeat, Installed, Pair, PublicSet, Refusal, Upload
+from testbed.control.messages import Ask, Heartbeat, Installed, Pair, PublicSet, Refusal, Tensor, Upload
 from testbed.data.digits import split
 from testbed.data.partition import Labelled
-from testbed.errors import CodecError, DataError, LedgerError, ProtocolError, RunIncomplete
-from testbed.privacy.accounting import noise_multiplier
+from testbed.errors import CodecError, DataError, LedgerError, ProtocolError, RunIncomplete, ShapeError
+from testbed.federation import alone
+from testbed.federation.config import LearnerConfig, PrivacyPart
+from testbed.federation.evidence import evidence
+from testbed.privacy.budget import noise_multiplier
 
 PARTS = split(seed=1)
 PUBLIC = PARTS.public.pictures[:40]
@@ -48,7 +48,7 @@ SECOND = pair_message(1, *export(new_pair(64, 4, 10, seed=3)))
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LearnerConfig:
     """An edge whose budget is laid out for two releases."""
-    monkeypatch.setattr(trainer, "OWN_STEPS", 2)
+    monkeypatch.setattr(alone, "OWN_STEPS", 2)
     PARTS.clients[0].write(tmp_path / "records.npz")
     return LearnerConfig(
         role="federation",
@@ -58,9 +58,17 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LearnerConfig:
         records=str(tmp_path / "records.npz"),
         state=str(tmp_path),
         link=Link("Rayleigh", 10.0),
-        privacy=PrivacyPart(epsilon=4.0, delta=1e-5, noise_multiplier=1.53, ledger=str(tmp_path / "ledger.jsonl")),
+        privacy=PrivacyPart(
+            epsilon=4.0,
+            delta=1e-5,
+            mechanism="gaussian",
+            noise_multiplier=1.53,
+            ledger=str(tmp_path / "ledger.jsonl"),
+        ),
+        codec="classifier",
         symbols=4,
         classes=10,
+        records_at_most=80,
     )
 
 
@@ -71,8 +79,17 @@ def ready(config: LearnerConfig) -> Learner:
     return learner
 
 
-def ask(number: int, pair: Pair = FIRST, strategy: str = "evidence") -> Ask:
-    return Ask(round=number, strategy=strategy, sha256=pair.sha256)
+def ask(number: int, pair: Pair = FIRST, strategy: str = "evidence", **changed: object) -> Ask:
+    plain = Ask(
+        round=number, strategy=strategy, mechanism="gaussian", noise_multiplier=1.53, sha256=pair.sha256, tensors={}
+    )
+    return msgspec.structs.replace(plain, **changed)
+
+
+def values(upload: object, name: str = "evidence") -> np.ndarray:
+    assert isinstance(upload, Upload)
+    tensor = upload.tensors[name]
+    return np.frombuffer(tensor.data, "<f4").reshape(tensor.shape)
 
 
 def test_a_server_that_asks_for_more_is_refused_by_the_edge(config: LearnerConfig):
@@ -82,7 +99,7 @@ def test_a_server_that_asks_for_more_is_refused_by_the_edge(config: LearnerConfi
     for number in (1, 2):
         upload = learner.answer(ask(number))
         assert isinstance(upload, Upload)
-        assert upload.shape == (40, 10)
+        assert values(upload).shape == (40, 10)
         assert upload.noise_std == pytest.approx(1.53)
     before = learner.ledger.path.read_bytes()
     assert isinstance(learner.answer(ask(3)), Refusal)
@@ -100,23 +117,24 @@ def test_who_asks_after_the_budget_is_spent_makes_no_edge_work(config: LearnerCo
     learner = ready(config)
     assert isinstance(learner.answer(ask(1)), Upload)
     assert isinstance(learner.answer(ask(2)), Upload)
-    monkeypatch.setattr("edge.releases.receive_each", lambda *_: pytest.fail("records were read"))
-    monkeypatch.setattr("edge.trainer.OwnClassifier.study", lambda *_: pytest.fail("the edge trained"))
-    monkeypatch.setattr("edge.trainer.OwnClassifier.logits", lambda *_: pytest.fail("the edge was evaluated"))
+    monkeypatch.setattr("testbed.federation.evidence.receive_each", lambda *_: pytest.fail("records were read"))
+    models = "testbed.federation.training.ClassifierModels"
+    monkeypatch.setattr(f"{models}.fit", lambda *_: pytest.fail("the edge trained"))
+    monkeypatch.setattr(f"{models}.logits", lambda *_: pytest.fail("the edge was evaluated"))
     assert isinstance(learner.answer(ask(3, strategy=strategy)), Refusal)
 
 
 def test_what_fails_after_the_charge_counts_as_released(config: LearnerConfig, monkeypatch: pytest.MonkeyPatch):
-    """The ledger may count too much, never too little; a release of another sensitivity than charged does not leave."""
+    """The ledger may count too much, never too little; a release of another shape than charged does not leave."""
     learner = ready(config)
-    monkeypatch.setattr("edge.releases.receive_each", lambda *_: 1 / 0)
+    monkeypatch.setattr("testbed.federation.evidence.receive_each", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         learner.answer(ask(1))
     assert len(learner.ledger.entries()) == 1
     monkeypatch.undo()
-    made = Bounded(np.zeros((40, 10)), 2.0)
-    monkeypatch.setattr("edge.releases.Releases.make", lambda *_: made)
-    with pytest.raises(LedgerError, match="not what its ledger was charged for"):
+    made = {"evidence": np.zeros((41, 10))}
+    monkeypatch.setattr("testbed.federation.evidence.EvidenceClient.value", lambda *_: made)
+    with pytest.raises(ShapeError, match="agreed"):
         learner.answer(ask(2))
     assert len(learner.ledger.entries()) == 2
 
@@ -136,7 +154,7 @@ def test_noise_is_fresh_unless_a_seed_is_named(config: LearnerConfig, tmp_path: 
         privacy = msgspec.structs.replace(config.privacy, noise_seed=seed, ledger=str(tmp_path / f"{number}.jsonl"))
         answer = ready(msgspec.structs.replace(config, privacy=privacy)).answer(ask(1))
         assert isinstance(answer, Upload)
-        return answer.data
+        return answer.tensors["evidence"].data
 
     assert upload(None, 1) != upload(None, 2)
     assert upload(5, 3) == upload(5, 4)
@@ -147,9 +165,9 @@ def test_what_is_released_is_the_value_and_the_noise_that_is_stated(config: Lear
     learner = ready(config)
     answer = learner.answer(ask(1))
     assert isinstance(answer, Upload)
-    noisy = np.frombuffer(answer.data, "<f4").reshape(answer.shape)
+    noisy = values(answer)
     pair = Classifier(FIRST.encoder, FIRST.decoder)
-    exact = evidence(PUBLIC, PARTS.clients[0], pair, config.link, 10, config.seed, 1).value
+    exact = evidence(PUBLIC, PARTS.clients[0], pair, config.link, 10, config.seed, 1)
     assert np.mean(noisy - exact) == pytest.approx(0.0, abs=4 * 1.53 / 20)
     assert np.std(noisy - exact) == pytest.approx(1.53, rel=4 / math.sqrt(800))
 
@@ -162,7 +180,7 @@ def test_one_record_moves_the_evidence_by_one_and_no_more(config: LearnerConfig)
     records, pair = PARTS.clients[0], Classifier(SECOND.encoder, SECOND.decoder)
 
     def value(of: Labelled) -> np.ndarray:
-        return evidence(PUBLIC, of, pair, config.link, 10, config.seed, 1).value
+        return evidence(PUBLIC, of, pair, config.link, 10, config.seed, 1)
 
     whole = value(records)
     moved = [np.linalg.norm(whole - value(records[np.arange(len(records)) != i])) for i in range(0, 80, 4)]
@@ -193,6 +211,66 @@ def test_what_makes_no_sense_is_not_answered(config: LearnerConfig):
         with pytest.raises(ProtocolError, match="public set"):
             learner.answer(PublicSet(pixels=64, pictures=pictures))
     assert not learner.ledger.entries()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"mechanism": "laplace"},
+        {"mechanism": "none"},
+        {"noise_multiplier": 0.0},
+        {"noise_multiplier": 1e6},
+        {"noise_multiplier": math.nan},
+        {"noise_multiplier": -1.53},
+        {"round": 0},
+        {"round": 101},
+        {"round": -1},
+        {"strategy": "x" * 10_000},
+        {"tensors": {"evidence": Tensor("float32", (1,), bytes(4))}},
+        {"strategy": "fedavg"},
+        {"strategy": "fedavg", "tensors": {"weights": Tensor("float32", (2**40,), b"")}},
+    ],
+)
+def test_an_ask_outside_of_what_an_edge_agreed_to_is_refused_and_costs_nothing(config: LearnerConfig, changed: dict):
+    """Other noise than its own, rounds that there are not, tensors that the strategy does not send, or not all."""
+    learner = ready(config)
+    answer = learner.answer(ask(changed.get("round", 1), **{k: v for k, v in changed.items() if k != "round"}))
+    assert isinstance(answer, Refusal)
+    assert 0 < len(answer.reason) < 300
+    assert not learner.ledger.entries()
+
+
+def test_what_is_public_comes_once(config: LearnerConfig):
+    """The same again is taken, since the bus may repeat itself; other public pictures, or another first pair, are not:
+    what was agreed would change under a strategy that has begun."""
+    learner = ready(config)
+    assert learner.answer(PUBLIC_SET) is None
+    assert isinstance(learner.answer(FIRST), Installed)
+    with pytest.raises(ProtocolError, match="public set"):
+        learner.answer(PublicSet(pixels=64, pictures=PUBLIC[:39].tobytes()))
+    with pytest.raises(ProtocolError, match="pictures of 32 pixels; here: 64"):
+        learner.answer(PublicSet(pixels=32, pictures=PUBLIC.tobytes()))
+    with pytest.raises(ProtocolError, match="round 0"):
+        learner.answer(msgspec.structs.replace(SECOND, round=0))
+    assert isinstance(learner.answer(ask(1)), Upload)
+
+
+def test_another_mechanism_is_charged_and_added_by_its_own_norm(config: LearnerConfig):
+    """Laplace: the L1 sensitivity of a column of 40 values of length one, and a LaplaceDpEvent on the ledger."""
+    privacy = msgspec.structs.replace(config.privacy, mechanism="laplace", noise_multiplier=2.0)
+    learner = ready(msgspec.structs.replace(config, privacy=privacy))
+    upload = learner.answer(ask(1, mechanism="laplace", noise_multiplier=2.0))
+    assert isinstance(upload, Upload)
+    (entry,) = learner.ledger.entries()
+    assert entry.event == {"kind": "LaplaceDpEvent", "noise_multiplier": 2.0}
+    assert entry.sensitivity == pytest.approx(math.sqrt(40))
+    assert (upload.mechanism, upload.noise_std) == ("laplace", pytest.approx(2 * math.sqrt(40) * math.sqrt(2)))
+    assert np.std(values(upload)) == pytest.approx(upload.noise_std, rel=0.3)
+
+
+def test_an_edge_with_more_records_than_agreed_does_not_begin(config: LearnerConfig):
+    with pytest.raises(DataError, match="records_at_most = 79"):
+        Learner(msgspec.structs.replace(config, records_at_most=79))
 
 
 def test_an_edge_with_a_damaged_ledger_does_not_begin(config: LearnerConfig):
@@ -260,11 +338,11 @@ def test_one_record_moves_the_evidence_by_one_whatever_the_encoder_is(config: Le
     records = PARTS.clients[0]
     link = Link("AWGN", 18.0)
     whole = evidence(PUBLIC, records, pair, link, 10, 7, 1)
-    assert np.all(np.isfinite(whole.value))
+    assert np.all(np.isfinite(whole))
     for left_out in range(0, len(records), 8):
         kept = np.arange(len(records)) != left_out
         without = evidence(PUBLIC, Labelled(records.pictures[kept], records.labels[kept]), pair, link, 10, 7, 1)
-        assert np.linalg.norm(whole.value - without.value) <= 1.0 + 1e-9
+        assert np.linalg.norm(whole - without) <= 1.0 + 1e-9
 
 
 def test_what_a_library_says_of_a_failure_stays_with_the_edge():
@@ -291,16 +369,16 @@ def test_last_bits_of_a_record_do_not_depend_on_its_place():
     dim = np.float32(0.937)  # makes of sixteenths, whose sums are exact, other fractions
     public = PARTS.public.pictures[:79] * dim
     records = Labelled(PARTS.clients[0].pictures * dim, PARTS.clients[0].labels)
-    whole = evidence(public, records, pair, link, 10, 7, 1).value
+    whole = evidence(public, records, pair, link, 10, 7, 1)
     for left_out in range(0, len(records), 9):
         kept = np.arange(len(records)) != left_out
         without = evidence(public, Labelled(records.pictures[kept], records.labels[kept]), pair, link, 10, 7, 1)
-        assert np.linalg.norm(whole - without.value) <= 1.0 + 1e-9
+        assert np.linalg.norm(whole - without) <= 1.0 + 1e-9
     room = np.empty(records.pictures.size + 16, np.float32)
     for shift in (1, 4, 8, 12):
         moved = room[shift : shift + records.pictures.size].reshape(records.pictures.shape)
         moved[...] = records.pictures
-        again = evidence(public, Labelled(moved, records.labels), pair, link, 10, 7, 1).value
+        again = evidence(public, Labelled(moved, records.labels), pair, link, 10, 7, 1)
         np.testing.assert_array_equal(again, whole)
 
 
@@ -321,8 +399,8 @@ def test_a_record_on_which_the_encoder_fails_counts_as_nothing(config: LearnerCo
     pair = Choosy(FIRST.encoder, FIRST.decoder)
     kept = np.arange(len(records)) != 5
     without = Labelled(records.pictures[kept], records.labels[kept])
-    whole = evidence(PUBLIC, records, pair, link, 10, 7, 1).value
-    np.testing.assert_allclose(whole, evidence(PUBLIC, without, pair, link, 10, 7, 1).value, atol=1e-12)
+    whole = evidence(PUBLIC, records, pair, link, 10, 7, 1)
+    np.testing.assert_allclose(whole, evidence(PUBLIC, without, pair, link, 10, 7, 1), atol=1e-12)
     monkeypatch.setattr("testbed.codec.classifier.Classifier.encode", Choosy.encode)
     monkeypatch.setattr(Classifier, "hated", Choosy.hated, raising=False)
     monkeypatch.setattr("testbed.codec.classifier.Classifier.logits", lambda *_: 1 / 0)
@@ -343,8 +421,6 @@ def test_bounded_logits_are_what_their_sensitivity_says(config: LearnerConfig):
     """By the other strategy: rows at most 10 long, and the noise for 2 x 10 x sqrt(40)."""
     privacy = msgspec.structs.replace(config.privacy, epsilon=math.inf, noise_multiplier=0.0)
     learner = ready(msgspec.structs.replace(config, privacy=privacy))
-    answer = learner.answer(ask(1, strategy="mean-logits"))
-    assert isinstance(answer, Upload)
-    rows = np.frombuffer(answer.data, "<f4").reshape(answer.shape)
+    rows = values(learner.answer(ask(1, strategy="mean-logits", noise_multiplier=0.0)), "logits")
     assert np.linalg.norm(rows, axis=1).max() <= 10.0 * (1 + 1e-6)
     assert learner.ledger.entries()[0].sensitivity == pytest.approx(20 * math.sqrt(40))

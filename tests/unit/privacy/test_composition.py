@@ -21,10 +21,15 @@ from tests.requirements import TRAINING
 pytest.importorskip("dp_accounting", reason=TRAINING)
 
 from testbed.errors import BudgetSpent
-from testbed.privacy.accounting import epsilon_spent, noise_multiplier
+from testbed.privacy.accounting import Event, epsilon_spent
+from testbed.privacy.budget import noise_multiplier
 from testbed.privacy.ledger import Budget, Ledger
 
 DELTAS = (1e-2, 1e-5, 1e-8)
+
+
+def gaussian(*multipliers: float) -> list[Event]:
+    return [{"kind": "GaussianDpEvent", "noise_multiplier": z} for z in multipliers]
 
 
 def exact_epsilon(multipliers: Sequence[float], delta: float) -> float:
@@ -42,7 +47,7 @@ def exact_epsilon(multipliers: Sequence[float], delta: float) -> float:
 def test_epsilon_is_the_closed_forms_at_every_delta(multipliers: list[float], delta: float):
     """At most 0.2 % above, never below."""
     exact = exact_epsilon(multipliers, delta)
-    assert exact * (1 - 1e-6) <= epsilon_spent(multipliers, delta) <= exact * 1.002
+    assert exact * (1 - 1e-6) <= epsilon_spent(gaussian(*multipliers), delta) <= exact * 1.002
 
 
 @pytest.mark.parametrize("delta", DELTAS)
@@ -59,8 +64,8 @@ def test_a_budget_is_spent_sooner_where_delta_is_smaller(tmp_path: Path):
     for delta, allowed in ((1e-2, 2), (1e-5, 1)):
         ledger = Ledger(tmp_path / f"{delta:g}.jsonl", Budget(4.0, delta))
         for _ in range(allowed):
-            ledger.charge("evidence", 1.25, 1.0, 4000)
+            ledger.charge("evidence", *gaussian(1.25), 1.0, 4000)
         assert ledger.spent() == pytest.approx(exact_epsilon([1.25] * allowed, delta), rel=2e-3)
         if allowed == 1:
             with pytest.raises(BudgetSpent, match="delta 1e-05"):
-                ledger.charge("evidence", 1.25, 1.0, 4000)
+                ledger.charge("evidence", *gaussian(1.25), 1.0, 4000)

@@ -11,12 +11,19 @@ import pytest
 
 from testbed.errors import BudgetSpent, LedgerError
 from testbed.files import ASIDE
+from testbed.privacy.accounting import Event
 from testbed.privacy.ledger import Budget, Ledger, last_file, read_entries
+from tests.requirements import TRAINING
 
 
-def by_hand(multipliers: Sequence[float], delta: float) -> float:
+def by_hand(events: Sequence[Event], delta: float) -> float:
     """An easy composition in place of the accountant: the ledger's own work is what is tested here."""
+    multipliers = [event["noise_multiplier"] for event in events]
     return math.inf if 0.0 in multipliers else sum(1 / z for z in multipliers)
+
+
+def gaussian(z: float) -> Event:
+    return {"kind": "GaussianDpEvent", "noise_multiplier": z}
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def charge(ledger: Ledger, z: float = 3.0) -> None:
-    ledger.charge("evidence", z, 1.0, 4000)
+    ledger.charge("evidence", gaussian(z), 1.0, 4000)
 
 
 def test_what_would_overspend_is_refused_and_not_written(ledger: Ledger):
@@ -159,6 +166,29 @@ def test_a_damaged_ledger_allows_nothing(ledger: Ledger, damage: str):
 
 def test_a_release_without_noise_needs_a_budget_without_bound(tmp_path: Path):
     free = Ledger(tmp_path / "ledger.jsonl", Budget(epsilon=math.inf, delta=1e-5), by_hand)
-    free.charge("evidence", 0.0, 1.0, 1)
+    free.charge("evidence", gaussian(0.0), 1.0, 1)
     assert read_entries(free.path)[0].epsilon is None
     assert free.spent() == math.inf
+
+
+def test_releases_of_several_mechanisms_compose_and_what_cannot_be_accounted_is_refused(tmp_path: Path):
+    """Gaussian after Laplace: below the sum of both, above each; an event unknown to the accountant writes nothing."""
+    pytest.importorskip("dp_accounting", reason=TRAINING)
+    ledger = Ledger(tmp_path / "ledger.jsonl", Budget(epsilon=10.0, delta=1e-5))
+    spent = []
+    for event in ({"kind": "LaplaceDpEvent", "noise_multiplier": 0.5}, gaussian(2.0)):
+        alone = Ledger(tmp_path / f"{event['kind']}.jsonl", Budget(epsilon=10.0, delta=1e-5))
+        spent.append(alone.charge("evidence", event, 1.0, 1).epsilon)
+        ledger.charge("evidence", event, 1.0, 1)
+    assert max(spent) < ledger.spent() < sum(spent)
+    assert [entry.event["kind"] for entry in ledger.entries()] == ["LaplaceDpEvent", "GaussianDpEvent"]
+    before = ledger.path.read_bytes()
+    with pytest.raises(LedgerError, match="ZCDpEvent"):
+        ledger.charge("evidence", {"kind": "ZCDpEvent", "rho": 1e-9, "xi": 0.0}, 1.0, 1)
+    assert ledger.path.read_bytes() == before
+
+
+def test_a_composition_that_is_no_number_is_above_every_budget(tmp_path: Path):
+    ledger = Ledger(tmp_path / "ledger.jsonl", Budget(epsilon=10.0, delta=1e-5), lambda *_: math.nan)
+    with pytest.raises(BudgetSpent):
+        ledger.charge("evidence", gaussian(1.0), 1.0, 1)

@@ -16,9 +16,9 @@ import json, pathlib, sys, time
 from testbed.errors import BudgetSpent
 from testbed.privacy.ledger import Budget, Ledger
 
-def count(multipliers, delta):
+def count(events, delta):
     time.sleep(0.002)
-    return float(len(multipliers))
+    return float(len(events))
 
 path, name, allowed = sys.argv[1:]
 ledger = Ledger(pathlib.Path(path), Budget(float(allowed), 1e-5), count)
@@ -28,7 +28,7 @@ made = []
 try:
     while True:
         release = f"{name}, {len(made)}"
-        ledger.charge(release, 1.0, 1.0, 1)
+        ledger.charge(release, {"kind": "NoOpDpEvent"}, 1.0, 1)
         made.append(release)
 except BudgetSpent:
     print(json.dumps(made))

@@ -16,7 +16,7 @@ LINKS, TEST = 4, 60
 
 
 def decisions(rng: np.random.Generator) -> tuple[np.ndarray, Labelled]:
-    """[links, n] said, and test pictures: some 9 of 10 right."""
+    """[links, n] predictions, and test pictures: some 9 of 10 right."""
     test = Labelled(rng.random((TEST, 64)).astype(np.float32), rng.integers(0, 10, TEST))
     wrong = rng.random((LINKS, TEST)) < 0.1
     return np.where(wrong, rng.integers(0, 10, wrong.shape), test.labels), test
@@ -48,10 +48,12 @@ def make_federated(root: Path, **changed: object) -> RunFolder:
         epsilon=3.171504,
         epsilon_allowed=3.5,
         noise="operating system's entropy",
+        mechanism="gaussian",
         noise_multiplier=1.8727,
         sensitivity=1.0,
         values_per_release=4000,
         strategy="evidence",
+        side=8,
         symbols=12,
         seed=3,
         rounds=[Round(0, 0.1275, 0.0761, 0.0, 0, 0), Round(1, 0.881, 0.8796, 2.145, 4, 0)],
@@ -62,8 +64,8 @@ def make_federated(root: Path, **changed: object) -> RunFolder:
             "pooled": Comparison(0.98375, 0.9802, "all private records in one place"),
         },
         clients=clients,
-        confusion=confusion(predictions, test.labels),
-        samples=keep_samples(predictions, test, folder),
+        confusion=confusion(predictions, test.labels, 10),
+        samples=keep_samples(predictions, test, 8, folder),
         conventions={"trusted": "each edge trusts itself alone", "not_private": "fedavg and the others see everything"},
         command="semtb federate digits --epsilon 3.5 --seed 3",
         commit="c7f0e74d3b1a",

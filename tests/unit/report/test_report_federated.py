@@ -37,9 +37,8 @@ def test_page_says_the_numbers_of_the_result(reported: tuple[RunFolder, Page]):
     """Finding, promise, comparisons, edges, rounds, provenance; epsilon is rounded up, never down."""
     folder, page = reported
     text = re.sub(r"\s+", " ", page.text.replace("\u00a0", " "))
-    assert (
-        "Four edges teach one classifier that names 92.3 % of the test digits right, with ε = 3.18 at δ = 1e-5" in text
-    )
+    finding = "Four edges teach one classifier that names 92.3 % of the test pictures right, with ε = 3.18 at δ = 1e-5"
+    assert finding in text
     assert "(add or remove one record of one client); not private: FedAvg 81.9 %, the best client alone 27.4 %." in text
     error = read_federated(folder).standard_error
     assert error is not None
@@ -47,9 +46,9 @@ def test_page_says_the_numbers_of_the_result(reported: tuple[RunFolder, Page]):
         f"standard error {100 * error:.1f} points",
         "releases; 1 refused by an edge's own ledger7 ",
         "All records in one place98.46.098.0",
-        "edge-2Rayleigh9.2401 (17), 8 (23)203.18",
-        "edge-4Rayleigh15.8403 (17), 6 (23)112.15",
-        "188.188.02.1540",
+        "edge-2Rayleigh9.2401 (17), 8 (23)20003.18",
+        "edge-4Rayleigh15.8403 (17), 6 (23)11002.15",
+        "188.188.02.154000",
         "3.5 allowed to each edge; 3.18 spent",
         "1, of a release of 4 000 values",
         "standard deviation 1.8727 times the sensitivity",
@@ -123,7 +122,7 @@ def test_result_of_an_earlier_version_costs_what_it_lacks(tmp_path: Path):
     folder.write_json(RESULT, result)
     page = page_of(folder)
     assert len(page.attributes("svg")) == 1
-    assert "Missing here" in page.text and "“Who holds which digits”" in page.text
+    assert "Missing here" in page.text and "“Who holds which classes”" in page.text
     assert "92.3" in page.text
 
 
@@ -133,7 +132,7 @@ def test_damage_costs_one_figure_or_picture_and_is_named(tmp_path: Path):
     page = page_of(folder)
     assert len(page.attributes("svg")) == 2
     assert len(page.attributes("img")) == SAMPLES - 1
-    assert "“Which digit is taken for which”: its data do not fit together" in page.text
+    assert "“Which class is taken for which”: its data do not fit together" in page.text
     assert "sample/003.png" in page.text
 
 
@@ -165,13 +164,13 @@ def test_details_count_what_was_said(tmp_path: Path):
     """By hand: two links, three pictures, one of them wrong over one link, one over both. The sample is the first."""
     labels = np.array([2, 2, 7])
     predictions = np.array([[2, 1, 7], [2, 1, 9]])
-    counts = np.array(confusion(predictions, labels))
+    counts = np.array(confusion(predictions, labels, 10))
     assert {(i, j): counts[i, j] for i, j in np.argwhere(counts)} == {(2, 2): 2, (2, 1): 2, (7, 7): 1, (7, 9): 1}
     assert standard_error(predictions, labels) == pytest.approx(np.std([1, 0, 0.5], ddof=1) / np.sqrt(3))
     pictures = np.zeros((3, 64), np.float32)
     pictures[0, 5] = 1.0
     folder = RunFolder.create(tmp_path, "federate-digits")
-    kept = keep_samples(predictions, Labelled(pictures, labels), folder)
+    kept = keep_samples(predictions, Labelled(pictures, labels), 8, folder)
     assert [(s.label, s.predictions) for s in kept] == [(2, [2, 2]), (2, [1, 1]), (7, [7, 9])]
     drawn = folder.read_png(kept[0].file)[..., 0]
     assert drawn.shape == (8, 8) and drawn[0, 5] == 0 and (drawn == 255).sum() == 63

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from server.federation.aggregation import AGGREGATIONS, Evidence, Released, denoised, gains, records_per_sample
-from testbed.codec.evidence import Landmarks
 from testbed.errors import ShapeError
-
-CLASSES, PUBLIC, PRIVATE = 5, 200, 600
-
-
-class World:
-    """Symbols of well separated classes: public samples, and the exact evidence of private records of three clients."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        centres = 2.0 * (rng.standard_normal((CLASSES, 6, 2)) @ np.array([1, 1j]))
-
-        def draw(labels: np.ndarray) -> np.ndarray:
-            noise = rng.standard_normal((len(labels), 6, 2)) @ np.array([1, 1j])
-            return (centres[labels] + 0.4 * noise).astype(np.complex64)
-
-        self.labels = rng.integers(0, CLASSES, PUBLIC)
-        marks = Landmarks(draw(self.labels))
-        self.own = marks.own()
-        private = np.sort(rng.integers(0, CLASSES, PRIVATE))
-        rows = marks.describe(draw(private))
-        self.uploads = [
-            Released(f"edge-{k}", (part.T @ np.eye(CLASSES)[of]).astype(np.float32), 0.0)
-            for k, (part, of) in enumerate(zip(np.array_split(rows, 3), np.array_split(private, 3), strict=True))
-        ]
-
-    def right(self, probabilities: np.ndarray) -> float:
-        return float(np.mean(probabilities.argmax(axis=1) == self.labels))
+from testbed.federation.base import Released, Server, ServerSide
+from testbed.federation.evidence import EvidenceServer, denoised, gains, records_per_sample
+from testbed.federation.mean_logits import LogitsServer
+from tests.unit.federation.clusters import CLASSES, PRIVATE, PUBLIC, World, released, value
 
 
 @pytest.fixture
@@ -42,14 +20,12 @@ def world(rng: np.random.Generator) -> World:
 
 
 def noisy(uploads: list[Released], std: float, rng: np.random.Generator) -> list[Released]:
-    return [
-        Released(u.node, (u.value + std * rng.standard_normal(u.value.shape)).astype(np.float32), std) for u in uploads
-    ]
+    return [released(u.node, value(u) + std * rng.standard_normal(value(u).shape), std) for u in uploads]
 
 
 def test_labels_of_public_samples_follow_from_evidence_of_clients_that_see_few_classes(world: World):
-    found = Evidence(world.own, CLASSES)
-    found.add(world.uploads)
+    found = EvidenceServer(world.side())
+    found.take(world.uploads)
     assert world.right(found.probabilities()) > 0.97
     assert found.probabilities().sum(axis=1) == pytest.approx(1.0, abs=1e-5)
 
@@ -57,9 +33,9 @@ def test_labels_of_public_samples_follow_from_evidence_of_clients_that_see_few_c
 def test_noise_is_filtered_out(world: World, rng: np.random.Generator):
     """At a noise at which the evidence read off directly is wrong for a third, nine tenths come out right."""
     uploads = noisy(world.uploads, 10.0, rng)
-    found = Evidence(world.own, CLASSES)
-    found.add(uploads)
-    direct = np.sum([u.value for u in uploads], axis=0)
+    found = EvidenceServer(world.side())
+    found.take(uploads)
+    direct = np.sum([value(u) for u in uploads], axis=0)
     assert world.right(found.probabilities()) > 0.9
     assert world.right(direct) < 0.67
 
@@ -70,7 +46,7 @@ def test_the_number_of_records_is_found_in_the_energy_above_the_noise(world: Wor
     label_variance = (1 - 1 / CLASSES) / CLASSES
     q = s**2 / np.sum(s**2) * PUBLIC * label_variance
     for std in (0.0, 2.0):
-        total = np.sum([u.value for u in noisy(world.uploads, std, rng)], axis=0, dtype=np.float64)
+        total = np.sum([value(u) for u in noisy(world.uploads, std, rng)], axis=0, dtype=np.float64)
         assert records_per_sample(vt @ total, 3 * std**2, s, q, label_variance) == pytest.approx(
             PRIVATE / PUBLIC, rel=0.34
         )
@@ -124,11 +100,11 @@ def test_no_other_weight_of_the_components_estimates_labels_better(rng: np.rando
 
 def test_releases_of_later_rounds_average_the_noise_of_an_edge(world: World, rng: np.random.Generator):
     """Nine rounds at three times the noise are worth one; an edge that refuses from then on keeps its weight."""
-    once, often = Evidence(world.own, CLASSES), Evidence(world.own, CLASSES)
-    once.add(world.uploads)
+    once, often = EvidenceServer(world.side()), EvidenceServer(world.side())
+    once.take(world.uploads)
     for number in range(9):
         uploads = noisy(world.uploads, 1.0, rng)
-        often.add(uploads if number < 4 else uploads[1:])
+        often.take(uploads if number < 4 else uploads[1:])
     assert np.abs(once.probabilities() - often.probabilities()).mean() < 0.05
 
 
@@ -140,26 +116,27 @@ def test_the_mean_of_an_edges_releases_has_their_variance_over_their_number(worl
     """
 
     def labels(*uploads: tuple[Released, float, int]) -> np.ndarray:
-        found = Evidence(world.own, CLASSES)
+        found = EvidenceServer(world.side())
         for upload, std, times in uploads:
             for _ in range(times):
-                found.add([Released(upload.node, upload.value, std)])
+                found.take([released(upload.node, value(upload), std)])
         return found.probabilities()
 
     first, second, _ = world.uploads
     assert labels((first, 9.0, 9)) == pytest.approx(labels((first, 3.0, 1)), abs=1e-6)
-    both = Released("both", first.value + second.value, 0.0)
+    both = released("both", value(first) + value(second), 0.0)
     assert labels((first, 8.0, 4), (second, 3.0, 1)) == pytest.approx(labels((both, 5.0, 1)), abs=1e-5)
     assert np.abs(labels((first, 9.0, 1)) - labels((first, 3.0, 1))).max() > 0.01, "the noise makes a difference here"
 
 
-@pytest.mark.parametrize("strategy", sorted(AGGREGATIONS))
-def test_a_round_in_which_all_refuse_changes_nothing(world: World, strategy: str):
-    found = AGGREGATIONS[strategy](world.own, CLASSES)
+@pytest.mark.parametrize(("half", "tensor"), [(EvidenceServer, "evidence"), (LogitsServer, "logits")])
+def test_a_round_in_which_all_refuse_changes_nothing(world: World, half: Callable[[ServerSide], Server], tensor: str):
+    found = half(world.side())
     assert found.probabilities() == pytest.approx(1 / CLASSES)
-    found.add(world.uploads)
+    found.take([released(u.node, value(u), 0.0, tensor) for u in world.uploads])
     before = found.probabilities()
-    found.add([])
+    assert before != pytest.approx(1 / CLASSES)
+    found.take([])
     assert np.array_equal(found.probabilities(), before)
 
 
@@ -172,4 +149,4 @@ def test_noise_without_any_record_behind_it_says_little(world: World, rng: np.ra
 
 def test_shapes_that_do_not_fit_are_refused(world: World):
     with pytest.raises(ShapeError, match="own is"):
-        denoised(world.own[:, :-1], world.uploads[0].value, 0.0)
+        denoised(world.own[:, :-1], value(world.uploads[0]), 0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -20,7 +19,6 @@ from testbed.radio.sockets import POLL_MS, Link, Requester, samples_of
 log = logging.getLogger(__name__)
 
 AHEAD_BLOCKS = 2  # mixed but not yet fetched: transmitters prepare the next while a receiver works on the last
-ASK_AGAIN_S = 5e-3  # after an answer without samples
 SLICE_S = 1e-3  # an answer to srsRAN's request of one byte carries at most so much
 
 
@@ -120,7 +118,8 @@ class AirServer:
             for transmitter in self._transmitters.values():
                 if transmitter.link.socket in ready:
                     self._take(transmitter)
-                transmitter.check()
+                if left > 0:  # else it has sent all that is wanted of it
+                    transmitter.check()
             for antenna in self._antennas:
                 if antenna.link.socket in ready:
                     antenna.link.accept()
@@ -145,11 +144,9 @@ class AirServer:
 
     def _ask(self, count: int) -> None:
         """Ask every transmitter for what the next block lacks."""
-        now = time.monotonic()
         for transmitter in self._transmitters.values():
-            if not transmitter.asked and transmitter.held < count and now >= transmitter.not_before:
+            if transmitter.held < count:
                 transmitter.link.ask(count - transmitter.held)
-                transmitter.asked = True
 
     def _mix(self, count: int) -> bool:
         """Mix a block and hand it out, if all samples are there and there is room for what comes of them."""
@@ -172,7 +169,6 @@ class AirServer:
             self._count(f"{link.name} at {link.endpoint}: message that is no answer to a request")
             return
         samples = samples_of(parts)
-        transmitter.asked = False
         if samples is None:
             self._count(f"{link.name} at {link.endpoint}: answer that is no whole number of samples")
         elif len(samples):
@@ -183,8 +179,6 @@ class AirServer:
             transmitter.meter.add(samples)
             transmitter.push(samples)
             link.progressed()
-            return
-        transmitter.not_before = time.monotonic() + ASK_AGAIN_S
 
     def _count(self, event: str, count: int = 1) -> None:
         if event not in self.events:
@@ -229,12 +223,10 @@ class _Transmitter(_Samples):
         super().__init__()
         self.link = link
         self.meter = LevelMeter()
-        self.asked = False
-        self.not_before = 0.0
 
     def check(self) -> None:
         """Raise if it keeps the air waiting too long."""
-        if self.asked:
+        if self.link.waiting:
             self.link.check()
         else:
             self.link.watch()

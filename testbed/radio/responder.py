@@ -6,6 +6,7 @@ import socket as tcp
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import zmq
 
 from testbed.radio.sockets import Link, explained, requested
@@ -108,11 +109,23 @@ class Responder(Link):
             if sender in self._line or len(self._line) < MAX_WAITING:
                 self._line[sender] = count
 
-    def answer(self, samples: object) -> bool:
-        """Send what ``pending`` asks for, [n] complex64; False if the peer is gone and nothing was sent."""
+    def answer(self, samples: np.ndarray) -> bool:
+        """Send what ``pending`` asks for.
+
+        Parameters
+        ----------
+        samples : [n] complex64
+            A request for nothing gets nothing; one that asks for nothing for ever is not waited for.
+
+        Returns
+        -------
+        bool
+            False if the peer is gone and nothing was sent.
+        """
         assert self._peer is not None
         self.pending = None
-        self.progressed()
+        if len(samples):
+            self.progressed()
         return self._send(self._peer, samples)
 
     def _send(self, peer: Peer, body: object) -> bool:

@@ -20,6 +20,7 @@ LOST_S = 1.0  # a peer that had been connected and is not back after this is gon
 CLOSE_S = 0.3  # a thread sees an order to stop well within this
 FLUSH_MS = 200  # a closing transmitter's last answer may still lie in its socket
 STALL_S = 60.0  # connected, but does not go on: long enough for a peer that compiles kernels or encodes a large picture
+ASK_AGAIN_S = 5e-3  # after an answer without samples
 HEARTBEAT_MS = 1000  # between ZMTP heartbeats, which libzmq itself answers; they unmask a stopped or unplugged peer
 
 CONNECTION = (
@@ -144,6 +145,9 @@ class Requester(Link):
         super().__init__(context, zmq.REQ, endpoint, name, timeout_s)
         self._shaken = False
         self._unsent: bytes | None = None
+        self._fruitless = False  # the last answer brought no sample, and the time that the peer is given runs on
+        self._not_before = 0.0
+        self.asked = False
         self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self.socket.setsockopt(zmq.RCVHWM, 2)  # answers; a peer that sends more than it is asked for waits
         try:
@@ -152,11 +156,26 @@ class Requester(Link):
             self.close()
             raise explained(error, endpoint, name) from None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether samples were asked for and have not come."""
+        return self.asked or self._fruitless
+
     def ask(self, count: int) -> None:
-        """Ask for at most ``count`` samples; one request at a time."""
-        self.progressed()
+        """Ask for at most ``count`` samples, unless a request is open or an answer without samples just came."""
+        if self.asked or time.monotonic() < self._not_before:
+            return
+        if not self._fruitless:
+            self.progressed()
+        self.asked = True
         self._unsent = request(count)
         self._send()
+
+    def progressed(self) -> None:
+        """As `Link.progressed`: samples came."""
+        super().progressed()
+        self._fruitless = False
+        self._not_before = 0.0
 
     def watch(self) -> None:
         """As `Link.watch`; a request that found no connection is sent once there is one."""
@@ -172,11 +191,16 @@ class Requester(Link):
                 pass
 
     def answer(self) -> list[bytes] | None:
-        """The frames that came; None if libzmq found no answer in them, and the request is still open."""
+        """The frames that came; None if libzmq found no answer in them, and the request is still open.
+
+        If they hold samples, `progressed` is to be called.
+        """
         try:
-            return self.socket.recv_multipart()
+            frames = self.socket.recv_multipart()
         except zmq.Again:
             return None
+        self.asked, self._fruitless, self._not_before = False, True, time.monotonic() + ASK_AGAIN_S
+        return frames
 
     def _note(self, event: int, value: int) -> None:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:

@@ -11,7 +11,7 @@ import zmq
 
 from testbed.errors import RadioError, SemtbError, ShapeError
 from testbed.radio.base import RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning, nothing_to_tune
-from testbed.radio.sockets import CLOSE_S, POLL_MS, Requester, samples_of
+from testbed.radio.sockets import ASK_AGAIN_S, CLOSE_S, POLL_MS, Requester, samples_of
 from testbed.radio.zmq_transmitter import Transmitter
 
 log = logging.getLogger(__name__)
@@ -110,8 +110,6 @@ class ZmqRadio:
             if self._failure is not None:
                 raise self._failure
             try:
-                for link in self._rx if count else ():
-                    link.ask(min(count, REQUEST_SAMPLES))
                 while min(filled) < count:
                     self._take(out, filled, events)
             except SemtbError as error:
@@ -122,37 +120,40 @@ class ZmqRadio:
         return RxBlock(out, first, tuple(events))
 
     def _take(self, out: np.ndarray, filled: list[int], events: list[RadioEvent]) -> None:
-        """Wait a little for answers, store them, ask for what is still missing."""
+        """Ask for what is missing, wait a little for answers, store them."""
         count = out.shape[1]
         poller = zmq.Poller()
         open_links = [(i, link) for i, link in enumerate(self._rx) if filled[i] < count]
-        for _, link in open_links:
+        for i, link in open_links:
+            link.ask(min(count - filled[i], REQUEST_SAMPLES))
             poller.register(link.socket, zmq.POLLIN)
-        ready = dict(poller.poll(POLL_MS))
+        all_asked = all(link.asked for _, link in open_links)
+        ready = dict(poller.poll(POLL_MS if all_asked else int(ASK_AGAIN_S * 1e3)))
         if self._closing.is_set():
             raise RadioError(f"{self.uri}: closed while receiving")
         for i, link in open_links:
-            if link.socket not in ready:
+            x = self._answer(link, count - filled[i], events, filled[i]) if link.socket in ready else None
+            if x is None:
                 link.check()
                 continue
-            parts = link.answer()
-            if parts is None:
-                self._malformed(events, self._received + filled[i], f"{link.endpoint} sent what is no answer")
-                continue
-            x = samples_of(parts)
-            if x is None or len(x) > count - filled[i]:
-                detail = f"{link.endpoint} sent " + ("no whole samples" if x is None else f"{len(x)} samples unasked")
-                self._malformed(events, self._received + filled[i], detail)
-            elif len(x):
-                out[i, filled[i] : filled[i] + len(x)] = x
-                filled[i] += len(x)
-                link.progressed()
-            if filled[i] < count:
-                link.ask(min(count - filled[i], REQUEST_SAMPLES))
+            out[i, filled[i] : filled[i] + len(x)] = x
+            filled[i] += len(x)
+            link.progressed()
 
-    def _malformed(self, events: list[RadioEvent], sample: int, detail: str) -> None:
-        log.warning("%s: %s: ignored", self.uri, detail)
-        events.append(RadioEvent("malformed", sample, 1, detail))
+    def _answer(self, link: Requester, wanted: int, events: list[RadioEvent], at: int) -> np.ndarray | None:
+        """Samples that came, at most as many as are wanted; None if there is none in what came."""
+        parts = link.answer()
+        x = None if parts is None else samples_of(parts)
+        if x is not None and len(x) <= wanted:
+            return x if len(x) else None
+        what = (
+            "what is no answer" if parts is None else "no whole samples" if x is None else f"{len(x)} samples unasked"
+        )
+        detail = f"{link.endpoint} sent {what}"
+        if not events:
+            log.warning("%s: %s: ignored", self.uri, detail)
+        events.append(RadioEvent("malformed", self._received + at, 1, detail))
+        return None
 
     def close(self) -> None:
         """Free sockets and threads; idempotent, from any thread."""

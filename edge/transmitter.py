@@ -11,8 +11,9 @@ import numpy as np
 
 from testbed.codec.base import Codec, CodecIdentity
 from testbed.data.pictures import Picture
+from testbed.errors import ScenarioError
 from testbed.phy.frame import build_frame
-from testbed.phy.header import Header
+from testbed.phy.header import FRAME_CYCLE, MAX_VALUES, Header, quantise_scale
 from testbed.phy.interleave import interleave
 from testbed.phy.waveform import Waveform
 
@@ -48,13 +49,38 @@ class Transmitter:
 
     def parts(self, height: int, width: int) -> int:
         """Frames that a picture of this size takes."""
-        return -(-self.codec.symbol_count(height, width) // self.waveform.data_elements)
+        return self.waveform.frames_for(self.codec.symbol_count(height, width))
 
     def plan(self, pictures: Sequence[Picture]) -> Plan:
-        """Frames, samples and channel uses of these pictures, known before any is encoded."""
+        """Frames, samples and channel uses of these pictures, known before any is encoded.
+
+        Parameters
+        ----------
+        pictures : sequence of Picture
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        ScenarioError
+            If headers could not tell the pictures or their frames apart.
+        """
         sizes = [p.pixels.shape[:2] for p in pictures]
-        frames = sum(self.parts(*size) for size in sizes)
-        samples = LEAD_SAMPLES + frames * (self.waveform.frame_samples + self.waveform.gap_samples)
+        parts = [self.parts(*size) for size in sizes]
+        frames = sum(parts)
+        for what, count, most in (
+            ("pictures", len(pictures), MAX_VALUES["picture"] + 1),
+            ("frames", frames, MAX_VALUES["frame"] + 1),
+            ("frames of one picture", max(parts, default=0), FRAME_CYCLE),
+        ):
+            if count > most:
+                raise ScenarioError(
+                    f"user {self.user} is to send {count} {what}: headers count up to {most}. "
+                    "Lower repeat or max_pixels, or send fewer pictures"
+                )
+        samples = LEAD_SAMPLES + frames * self.waveform.frame_period_samples
         return Plan(frames, samples, sum(self.codec.symbol_count(*size) for size in sizes))
 
     def first_frames(self, pictures: Sequence[Picture]) -> list[int]:
@@ -86,7 +112,7 @@ class Transmitter:
             symbols = self.encode(picture)
             height, width = picture.pixels.shape[:2]
             # Frames carry unit mean power; the header says what to multiply by to have the codec's scale again.
-            scale = float(np.sqrt(np.mean(np.abs(symbols) ** 2))) or 1.0
+            scale = quantise_scale(float(np.sqrt(np.mean(np.abs(symbols) ** 2))) or 1.0)
             parts = self.parts(height, width)
             padded = np.zeros(parts * size, np.complex64)
             padded[: len(symbols)] = symbols / np.float32(scale)
@@ -94,14 +120,14 @@ class Transmitter:
                 begin = self._clock()
                 header = Header(
                     user=self.user,
-                    frame=self.frames_sent % 2**16,
-                    picture=number % 2**16,
+                    frame=self.frames_sent,
+                    picture=number,
                     part=part,
-                    parts=parts,
                     codec=identity.number,
                     codec_hash=identity.digest,
                     height=height,
                     width=width,
+                    k=len(symbols),
                     scale=scale,
                 )
                 samples, clipped = build_frame(header, padded[part * size : (part + 1) * size], self.waveform)

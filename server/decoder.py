@@ -13,12 +13,13 @@ import numpy as np
 from server.pipeline import ReceivedFrame, UserFrame
 from testbed.codec.base import Codec
 from testbed.errors import CodecError
-from testbed.phy.header import Header
+from testbed.phy.header import ANALOGUE, Header
 from testbed.phy.interleave import deinterleave
 
 log = logging.getLogger(__name__)
 
-MAX_PICTURE_SYMBOLS = 50_000_000  # a header may claim any size; past this nothing is allocated
+OPEN_PICTURES = 4  # of one user: they are sent one after the other, and a header may claim any number
+DEADLINE_SAMPLES = 1_920_000  # of the stream, a second: more than frames are held back, and than a pause for a switch
 
 
 class ReceivedPicture(msgspec.Struct, frozen=True):
@@ -36,11 +37,13 @@ class ReceivedPicture(msgspec.Struct, frozen=True):
 class PartialPicture:
     """Symbols of one picture, in the order in which they were sent; what has not come has infinite noise."""
 
-    def __init__(self, header: Header, symbols: int) -> None:
+    def __init__(self, header: Header, frame_symbols: int) -> None:
         self.header = header
-        self.symbols = np.zeros(symbols, np.complex64)
-        self.no_eff = np.full(symbols, np.inf, np.float32)
-        self.parts: set[int] = set()
+        self.symbols = np.zeros(header.k, np.complex64)
+        self.no_eff = np.full(header.k, np.inf, np.float32)
+        self.parts = -(-header.k // frame_symbols)
+        self.came: set[int] = set()
+        self.last_sample = 0  # of the stream, where its last frame that came began
 
     def add(self, frame: UserFrame, header: Header) -> None:
         """Lay one frame's symbols in their place."""
@@ -49,20 +52,49 @@ class PartialPicture:
         count = place.stop - place.start
         self.symbols[place] = frame.symbols[:count] * np.float32(header.scale)
         self.no_eff[place] = frame.no_eff[:count] * np.float32(header.scale) ** 2
-        self.parts.add(header.part)
+        self.came.add(header.part)
 
 
 class PictureAssembler:
     """Collects frames of all users and decodes a picture as soon as its last part is there.
 
     Frames name the codec that made them. Each picture is decoded with the codec of its frames, whichever others were
-    installed since; a frame of a codec that is not here is never decoded.
+    installed since; a frame of a codec that is not here is never decoded. A picture that misses parts is decoded with
+    them as erasures once it is over: so long behind its last frame, or when its user has begun ``OPEN_PICTURES`` later
+    ones. Both go by the stream, not by a clock.
+
+    Parameters
+    ----------
+    codec : Codec
+        The first; `install` adds others.
+    max_pixels : int
+        Larger pictures are refused: this bounds what one header can have reserved.
+    deadline_samples : int
+        Of the stream, behind the last frame of a picture that came.
+    clock : callable
+        Seconds, for ``decode_s`` only.
+
+    Attributes
+    ----------
+    headers_refused : int
+        Frames whose header contradicts itself, its codec, the picture's first, or ``max_pixels``.
+    kinds_refused, codecs_refused : Counter
+        Frames of a kind of payload, or of a codec, that is not known here; by user and which.
     """
 
-    def __init__(self, codec: Codec, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        max_pixels: int = 1_000_000,
+        deadline_samples: int = DEADLINE_SAMPLES,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.codecs: dict[tuple[int, int], Codec] = {}
         self.headers_refused = 0
-        self.codecs_refused: Counter[str] = Counter()  # frames of codecs that are not here, by user and codec
+        self.kinds_refused: Counter[str] = Counter()
+        self.codecs_refused: Counter[str] = Counter()
+        self._max_pixels = max_pixels
+        self._deadline_samples = deadline_samples
         self._understood: set[int] = set()  # users of whom a frame's codec was known
         self._partial: dict[tuple[int, int], PartialPicture] = {}
         self._done: set[tuple[int, int]] = set()
@@ -82,10 +114,10 @@ class PictureAssembler:
             If a user's very first frame was made with a codec that is not here: that is a mistake of configuration.
             Later such frames are counted in ``codecs_refused``.
         """
-        complete = []
+        complete = self.finish_late(frame.first_sample)
         for part in frame.users:
             header = part.header
-            if header is None:
+            if header is None or not self.kind_known(header):
                 continue
             codec = self.codec_of(header)
             if codec is None:
@@ -96,13 +128,35 @@ class PictureAssembler:
                 picture = self.open_picture(header, codec, len(part.symbols))
                 if picture is not None:
                     self._partial[key] = picture
-            if picture is None or not same_picture(picture.header, header):
+                    complete += self.make_room(header.user)
+            if picture is None or not same_picture(picture.header, header) or header.part >= picture.parts:
                 self.headers_refused += 1
                 continue
             picture.add(part, header)
-            if len(picture.parts) == header.parts:
+            picture.last_sample = frame.first_sample
+            if len(picture.came) == picture.parts:
                 complete.append(self.decode(key))
         return complete
+
+    def finish_late(self, sample: int) -> list[ReceivedPicture]:
+        """Decode the pictures that are over when the stream has come to ``sample``."""
+        late = [k for k, p in self._partial.items() if sample - p.last_sample > self._deadline_samples]
+        return [self.decode(key) for key in late]
+
+    def make_room(self, user: int) -> list[ReceivedPicture]:
+        """Decode the oldest pictures of a user of whom too many are open."""
+        theirs = [key for key in self._partial if key[0] == user]
+        return [self.decode(key) for key in theirs[:-OPEN_PICTURES]]
+
+    def kind_known(self, header: Header) -> bool:
+        """Whether the payload is of a kind that can be decoded here; counted if not."""
+        if header.kind == ANALOGUE:
+            return True
+        what = f"user {header.user} sends payload of kind {header.kind}"
+        self.kinds_refused[what] += 1
+        if self.kinds_refused[what] == 1:
+            log.warning("%s; known here: %d, analogue symbols. Such frames are counted, not decoded", what, ANALOGUE)
+        return False
 
     def finish(self) -> list[ReceivedPicture]:
         """Decode what is left, lost parts as erasures."""
@@ -124,13 +178,12 @@ class PictureAssembler:
         return None
 
     def open_picture(self, header: Header, codec: Codec, frame_symbols: int) -> PartialPicture | None:
-        """Room for a picture, if its header agrees with itself."""
-        if not (header.height and header.width and header.part < header.parts and np.isfinite(header.scale)):
+        """Room for a picture, if it is as large as its codec makes it, and no larger than pictures may be."""
+        if header.height * header.width > self._max_pixels:
             return None
-        symbols = codec.symbol_count(header.height, header.width)
-        if symbols > MAX_PICTURE_SYMBOLS or header.parts != -(-symbols // frame_symbols):
+        if header.k != codec.symbol_count(header.height, header.width):
             return None
-        return PartialPicture(header, symbols)
+        return PartialPicture(header, frame_symbols)
 
     def decode(self, key: tuple[int, int]) -> ReceivedPicture:
         """Decode one picture and forget its symbols."""
@@ -146,5 +199,4 @@ class PictureAssembler:
 
 def same_picture(a: Header, b: Header) -> bool:
     """Whether two headers speak of one picture in one way, made with one codec."""
-    alike = (a.height, a.width, a.parts, a.codec, a.codec_hash) == (b.height, b.width, b.parts, b.codec, b.codec_hash)
-    return alike and b.part < b.parts
+    return all(getattr(a, name) == getattr(b, name) for name in ("height", "width", "k", "codec", "codec_hash", "kind"))

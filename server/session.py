@@ -55,6 +55,7 @@ def make_receiver(config: ServerConfig) -> Receiver:
         server.antennas,
         estimator=server.estimator,
         detector=server.detector,
+        receiver=server.receiver,
         false_alarms_per_10ms=server.false_alarms_per_10ms,
         max_cfo_hz=server.max_cfo_hz,
     )
@@ -67,7 +68,7 @@ class Session:
         self.config = config
         self.folder = folder
         self.receiver = make_receiver(config)
-        self.assembler = PictureAssembler(codec)
+        self.assembler = PictureAssembler(codec, config.max_pixels)
         self.samples = 0
         self.frames = 0
         self.pictures: list[dict[str, object]] = []
@@ -180,6 +181,7 @@ class Session:
                 "files_refused": self.files_refused,
                 "headers_refused": self.assembler.headers_refused,
                 "codecs_refused": self.assembler.codecs_refused,
+                "kinds_refused": self.assembler.kinds_refused,
                 "frames_of": self.frames_of,
                 "switches": self.switches,
                 "events": [{"kind": e.kind, "sample": e.sample, "count": e.count} for e in self.events],
@@ -193,7 +195,7 @@ class Session:
 def warm_up(config: ServerConfig) -> None:
     """Receive one frame; the codec has decoded small pictures when it was opened."""
     waveform, receiver = config.waveform, make_receiver(config)
-    header = Header(user=0, frame=0, picture=0, part=0, parts=1, codec=0, codec_hash=0, height=1, width=1, scale=1.0)
+    header = Header(user=0, frame=0, picture=0, part=0, codec=0, codec_hash=0, height=1, width=1, k=1, scale=1.0)
     frame, _ = build_frame(header, np.ones(waveform.data_elements, np.complex64), waveform)
     silence = np.zeros(waveform.symbol_samples, np.complex64)
     samples = np.concatenate([silence, frame, silence])

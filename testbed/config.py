@@ -108,7 +108,8 @@ class ServerPart(Strict, frozen=True):
     antennas: int = 2
     radio: str = ""
     estimator: str = "lmmse"  # ls, lmmse, lmmse-estimated, dnn, or the path of a trained one's card
-    detector: str = "lmmse"
+    detector: str = "lmmse"  # lmmse, matched-filter, or one that another distribution brings
+    receiver: str = "single-pass"
     false_alarms_per_10ms: float = 1e-4
     max_cfo_hz: float = 26_000.0
     tail_s: float = 0.0  # received behind the end: over real radios the edges' first samples come late
@@ -277,6 +278,7 @@ class ServerConfig(Strict, frozen=True):
     codec: str
     expects: list[str]  # names of the nodes that must report before the run starts
     users: dict[str, int] = {}  # which edge sends as which user, so that pictures bear the edge's name
+    max_pixels: int = 1_000_000  # of a picture that is received
     switches: list[Switch] = []  # in the order of their frames, each with its edge
 
 

@@ -1,22 +1,19 @@
 """Multi-user detection that reports its own error.
 
-A detector is a function ``(y, h, no, *, cov=None) -> (x_hat, no_eff)`` as `lmmse.lmmse` documents it. Another
-distribution adds one with an entry point in the group ``semtb.detectors``.
+A detector is a function ``Received -> Posterior``, see `base`. Another distribution adds one with an entry point in the
+group ``semtb.detectors``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.metadata import entry_points
 
-import numpy as np
-
-from server.detection.lmmse import lmmse
+from server.detection.base import Channel, Detector, Posterior, Prior, Received
+from server.detection.lmmse import detect_lmmse, lmmse
+from server.detection.matched_filter import matched_filter
 from testbed.errors import ScenarioError
 
-Detector = Callable[..., tuple[np.ndarray, np.ndarray]]
-
-DETECTORS: dict[str, Detector] = {"lmmse": lmmse}
+DETECTORS: dict[str, Detector] = {"lmmse": detect_lmmse, "matched-filter": matched_filter}
 
 
 def find_detector(name: str) -> Detector:
@@ -35,4 +32,15 @@ def find_detector(name: str) -> Detector:
     return foreign[name].load()
 
 
-__all__ = ["DETECTORS", "Detector", "find_detector", "lmmse"]
+__all__ = [
+    "DETECTORS",
+    "Channel",
+    "Detector",
+    "Posterior",
+    "Prior",
+    "Received",
+    "detect_lmmse",
+    "find_detector",
+    "lmmse",
+    "matched_filter",
+]

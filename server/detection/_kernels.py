@@ -16,6 +16,7 @@ FLOOR_2X2 = np.float32(1e-10)  # of the channel's power: smallest noise in float
 FLOOR_MANY = 1e-12  # of the channel's power: keeps Cholesky's pivots positive in float64
 NOTHING = 1e-12  # share of a user's symbol left in its own estimate, below which the user counts as absent
 TINY = np.float32(1e-35)  # a denominator below this would overflow float32
+HUGE = np.float32(1e18)  # the square of what is less stays within float32
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -61,14 +62,15 @@ def two_by_two(y, h, no, x_hat, no_eff):
             den1 = n * power1 + det2
             inv0 = one / den0
             inv1 = one / den1
-            ok0 = den0 > TINY
-            ok1 = den1 > TINY
+            ok0 = den0 > TINY and den0 < inf
+            ok1 = den1 > TINY and den1 < inf
             w[13, i] = (n * m0r + det_r * z0r + det_i * z0i) * inv0 if ok0 else zero
             w[14, i] = (n * m0i + det_r * z0i - det_i * z0r) * inv0 if ok0 else zero
             w[15, i] = (n * m1r + det_r * z1r + det_i * z1i) * inv1 if ok1 else zero
             w[16, i] = (n * m1i + det_r * z1i - det_i * z1r) * inv1 if ok1 else zero
-            w[17, i] = n * (n + power1) * inv0 if ok0 else inf
-            w[18, i] = n * (n + power0) * inv1 if ok1 else inf
+            # The square of a huge n would overflow, its product with the reciprocal does not.
+            w[17, i] = (n * (n + power1) * inv0 if n < HUGE else n * inv0 * (n + power1)) if ok0 else inf
+            w[18, i] = (n * (n + power0) * inv1 if n < HUGE else n * inv1 * (n + power0)) if ok1 else inf
         join(w[13], w[14], x_hat[0], first, count)
         join(w[15], w[16], x_hat[1], first, count)
         for i in range(count):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from server.detection import _kernels
+from server.detection.base import Posterior, Received
 from testbed.errors import ShapeError
+
+LEAST_VARIANCE = 1e-6  # of a prior: less would drown in float32 what the received elements say
 
 
 def lmmse(
@@ -73,6 +76,41 @@ def lmmse(
     kernel = _kernels.two_by_two if (antennas, users) == (2, 2) else _kernels.many
     kernel(y_planes.reshape(antennas, -1), h_planes.reshape(antennas, users, -1), no_plane, x_hat, no_eff)
     return np.moveaxis(x_hat.reshape(users, *lead), 0, -1), np.moveaxis(no_eff.reshape(users, *lead), 0, -1)
+
+
+def detect_lmmse(received: Received) -> Posterior:
+    r"""`lmmse` as a detector: the channel's error is more noise, and a prior takes out what is known of the others.
+
+    With a prior of mean :math:`\mu` and variance :math:`v`, :math:`y - H\mu` is detected over :math:`H\sqrt{v}`, and
+    :math:`\mu_k` and :math:`\sqrt{v_k}` are put back; the user's own prior cancels (the estimate is extrinsic).
+
+    Parameters
+    ----------
+    received : Received
+
+    Returns
+    -------
+    Posterior
+
+    Raises
+    ------
+    ShapeError, numpy.linalg.LinAlgError
+        As `lmmse`.
+
+    References
+    ----------
+    X. Wang and H. V. Poor, "Iterative (turbo) soft interference cancellation and decoding for coded CDMA", IEEE Trans.
+    Commun. 47(7), 1999, eqs. 35 to 46.
+    """
+    no, cov = received.noise()
+    y, h, prior = received.y, received.channel.h_hat, received.prior
+    if prior is None:
+        return Posterior(*lmmse(y, h, no, cov=cov))
+    # A symbol that is known altogether still has a direction, in which its own variance does not matter.
+    deviation = np.sqrt(np.maximum(prior.variance, LEAST_VARIANCE)).astype(np.float32)
+    rest = y - np.einsum("...nk,...k->...n", h, prior.mean)
+    x_hat, no_eff = lmmse(rest.astype(np.complex64), h * deviation[..., None, :], no, cov=cov)
+    return Posterior((prior.mean + deviation * x_hat).astype(np.complex64), (deviation**2 * no_eff).astype(np.float32))
 
 
 def whiten(y: np.ndarray, h: np.ndarray, cov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

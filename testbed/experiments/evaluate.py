@@ -194,7 +194,7 @@ def received_pictures(
                 found[one.user, index] = (folder.read_png(fact["file"]), float(fact["lost_share"]))
     if summary:
         return found
-    assembler = PictureAssembler(codecs[0])
+    assembler = PictureAssembler(codecs[0], scenario.max_pixels)
     for codec in codecs[1:]:
         assembler.install(codec)
     done = [picture for frame in frames for picture in assembler.add(frame)] + assembler.finish()

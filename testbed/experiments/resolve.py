@@ -104,6 +104,7 @@ def resolve(scenario: Scenario) -> list[Node]:
         codec=scenario.codec.name,
         expects=[node.name for node in air + edges],
         users={edge.name: edge.user for edge in scenario.edges},
+        max_pixels=scenario.max_pixels,
         switches=[
             msgspec.structs.replace(switch, edge=edge.name)
             for edge in scenario.edges

@@ -52,6 +52,7 @@ def make_receiver(scenario: Scenario) -> Receiver:
         server.antennas,
         estimator=server.estimator,
         detector=server.detector,
+        receiver=server.receiver,
         false_alarms_per_10ms=server.false_alarms_per_10ms,
         max_cfo_hz=server.max_cfo_hz,
     )
@@ -87,7 +88,7 @@ def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
     """Run a scenario and measure it."""
     known = OncePerPicture(codec or open_codec(scenario.codec.name))
     others = {name: OncePerPicture(open_codec(name)) for name in {s.codec for s in scenario.switches}}
-    assembler = PictureAssembler(known)
+    assembler = PictureAssembler(known, scenario.max_pixels)
     for other in others.values():
         assembler.install(other)
     sent: list[Sent] = []

@@ -6,7 +6,8 @@ import numpy as np
 
 from testbed.errors import ShapeError
 from testbed.phy import ofdm
-from testbed.phy.header import Header, header_to_symbols
+from testbed.phy.header import Header
+from testbed.phy.header_code import header_to_symbols
 from testbed.phy.pilots import pilot_boost, pilot_comb, pilot_values
 from testbed.phy.preamble import preamble
 from testbed.phy.waveform import Waveform

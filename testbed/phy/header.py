@@ -1,61 +1,127 @@
-"""The frame header: who sent what, in a fixed layout of bytes, and its way onto the grid and back."""
+"""The frame header: who sent what, and its layout in bits. Its way onto the grid and back is `header_code`."""
 
 from __future__ import annotations
 
-import struct
-from functools import lru_cache
+import math
 
 import msgspec
 import numpy as np
 
-from testbed.errors import ProtocolError, ShapeError
-from testbed.phy import coding
-from testbed.phy.modulation import qpsk, qpsk_llr
-from testbed.phy.sequences import gold_bits
-from testbed.phy.waveform import Waveform
+from testbed.errors import ProtocolError
 
-VERSION = 1
-LAYOUT = struct.Struct(">BBHHHHBIHHf")  # version, then the fields of Header in order
-HEADER_BYTES = LAYOUT.size
-SCRAMBLER_BASE = 0x4EAD00  # c_init of user 0; each user has its own, so that no header passes for another's
-MAX_VALUES = {"user": 255, "frame": 65535, "picture": 65535, "part": 65535, "parts": 65535, "codec": 255} | {
+VERSION = 2
+ANALOGUE = 0  # the payload: complex symbols of a codec, taken as they are. Coded bytes would be another kind
+FRAME_CYCLE = 4096  # frame numbers are sent modulo this, so that no picture takes more frames
+SCALE_STEPS = 1024  # an octave: the scale is a multiple of 0.006 dB
+SCALE_ZERO = 2**15
+
+# What all frames of one picture say alike, most predictable first, in bits. The order is also one of protection.
+DESCRIPTION = {
+    "version": 4,
+    "kind": 4,
+    "codec": 8,
+    "codec_hash": 32,
+    "picture": 24,
+    "first": 24,
+    "height": 16,
+    "width": 16,
+    "k": 28,
+    "scale": 16,
+}
+DESCRIPTION_BITS = sum(DESCRIPTION.values())
+DESCRIPTION_BYTES = -(-DESCRIPTION_BITS // 8)
+HEADER_BYTES = 1 + 3 + DESCRIPTION_BYTES  # user, frame, description
+MAX_VALUES = {
+    "user": 255,
+    "frame": 2**24 - 1,
+    "picture": 2**24 - 1,
+    "part": FRAME_CYCLE - 1,
+    "kind": 15,
+    "codec": 255,
     "codec_hash": 2**32 - 1,
     "height": 65535,
     "width": 65535,
+    "k": 2**28 - 1,
 }
+LEAST = {"height": 1, "width": 1, "k": 1}
+
+
+def quantise_scale(scale: float) -> float:
+    """The nearest scale that a header can carry: 2^(n / 1024), from 2^-32 to 2^32 (almost).
+
+    Raises
+    ------
+    ProtocolError
+        If it is not positive, not finite, or outside.
+    """
+    steps = round(math.log2(scale) * SCALE_STEPS) if math.isfinite(scale) and scale > 0 else SCALE_ZERO
+    if not -SCALE_ZERO <= steps < SCALE_ZERO:
+        raise ProtocolError(f"header.scale = {scale}: allowed: positive and finite, 2^-32 to 2^32")
+    return 2.0 ** (steps / SCALE_STEPS)
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a receiver must know of a frame. Values out of range raise ProtocolError, ``scale`` is kept as float32."""
+    """What a receiver must know of a frame.
+
+    Values out of range raise ProtocolError; ``scale`` is kept as the nearest that can be sent, see `quantise_scale`.
+    """
 
     user: int  # 0..255, the pilot slot of who sent it
-    frame: int  # running number of this edge's frames, modulo 65536
+    frame: int  # running number of this edge's frames
     picture: int
-    part: int  # 0..parts-1
-    parts: int  # frames that this picture takes, at least 1
+    part: int  # which of the picture's frames it is, from 0
     codec: int  # number of the codec in the wire's table
     codec_hash: int  # first 32 bits of its digest
     height: int  # pixels, at least 1
     width: int
+    k: int  # complex symbols of the whole picture, at least 1
     scale: float  # received symbols times this are what the decoder expects
+    kind: int = ANALOGUE  # of payload
 
     def __post_init__(self) -> None:
         for name, top in MAX_VALUES.items():
-            low = 1 if name in ("parts", "height", "width") else 0
-            value = getattr(self, name)
+            low, value = LEAST.get(name, 0), getattr(self, name)
             if not low <= value <= top:
                 raise ProtocolError(f"header.{name} = {value}: allowed: {low}..{top}")
-        if self.part >= self.parts:
-            raise ProtocolError(f"header.part = {self.part}: allowed: 0..{self.parts - 1} (header.parts)")
-        with np.errstate(over="ignore"):
-            scale = float(np.float32(self.scale))
-        if not (np.isfinite(scale) and scale > 0):
-            raise ProtocolError(f"header.scale = {self.scale}: allowed: positive and finite in float32")
-        msgspec.structs.force_setattr(self, "scale", scale)
+        if self.part > self.frame:
+            raise ProtocolError(f"header.part = {self.part}: allowed: 0..{self.frame} (header.frame)")
+        msgspec.structs.force_setattr(self, "scale", quantise_scale(self.scale))
+
+    @property
+    def first(self) -> int:
+        """Number of the frame that carries the picture's part 0."""
+        return self.frame - self.part
+
+    def description(self) -> np.ndarray:
+        """[DESCRIPTION_BITS] uint8: what all frames of this picture say alike."""
+        fields = {name: getattr(self, name) for name in DESCRIPTION if name not in ("version", "scale")}
+        steps = round(math.log2(self.scale) * SCALE_STEPS) + SCALE_ZERO
+        return pack_fields(fields | {"version": VERSION, "scale": steps})
+
+    @classmethod
+    def of_frame(cls, user: int, frame: int, description: np.ndarray) -> Header:
+        """The header of frame number ``frame``, given what its picture's frames say alike.
+
+        Parameters
+        ----------
+        user, frame : int
+        description : [DESCRIPTION_BITS] of 0 and 1
+
+        Raises
+        ------
+        ProtocolError
+            If the version or a value is not one of ours, or the frame lies before the picture.
+        """
+        fields = unpack_fields(description)
+        version, first, scale = fields.pop("version"), fields.pop("first"), fields.pop("scale")
+        if version != VERSION:
+            raise ProtocolError(f"header.version = {version}: this receiver speaks {VERSION}")
+        scale = 2.0 ** ((scale - SCALE_ZERO) / SCALE_STEPS)
+        return cls(user=user, frame=frame, part=frame - first, scale=scale, **fields)
 
     def to_bytes(self) -> bytes:
-        """[HEADER_BYTES] big-endian, version first."""
-        return LAYOUT.pack(VERSION, *(getattr(self, name) for name in self.__struct_fields__))
+        """[HEADER_BYTES] for a file: user, frame number, description filled up with zeros."""
+        return bytes([self.user]) + self.frame.to_bytes(3, "big") + np.packbits(self.description()).tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
@@ -68,54 +134,23 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         """
         if len(data) != HEADER_BYTES:
             raise ProtocolError(f"header of {len(data)} bytes: version {VERSION} has {HEADER_BYTES}")
-        version, *values = LAYOUT.unpack(data)
-        if version != VERSION:
-            raise ProtocolError(f"header.version = {version}: this receiver speaks {VERSION}")
-        return cls(**dict(zip(cls.__struct_fields__, values, strict=True)))
+        bits = np.unpackbits(np.frombuffer(data[4:], np.uint8))
+        if bits[DESCRIPTION_BITS:].any():
+            raise ProtocolError("header: its last bits must be zero")
+        return cls.of_frame(data[0], int.from_bytes(data[1:4], "big"), bits[:DESCRIPTION_BITS])
 
 
-def header_to_symbols(header: Header, waveform: Waveform) -> np.ndarray:
-    """[header_symbols, occupied] complex64: coded, scrambled by the header's user, QPSK of unit power."""
-    bits = coding.encode(header.to_bytes(), _coded_bits(waveform))
-    return qpsk(bits ^ _scrambler(header.user, len(bits))).reshape(waveform.header_symbols, -1)
+def pack_fields(fields: dict[str, int]) -> np.ndarray:
+    """[DESCRIPTION_BITS] uint8, each field with its highest bit first."""
+    text = "".join(f"{fields[name]:0{bits}b}" for name, bits in DESCRIPTION.items())
+    return np.frombuffer(text.encode(), np.uint8) - ord("0")
 
 
-def header_from_symbols(x_hat: np.ndarray, no_eff: np.ndarray | float, waveform: Waveform, user: int) -> Header | None:
-    """Decode the header of ``user``, or None if what arrived is not one.
-
-    Parameters
-    ----------
-    x_hat : [header_symbols, occupied] complex64
-        Unbiased estimates of unit-power symbols.
-    no_eff : float or [header_symbols, occupied] float32
-        Variance of their errors; infinite where lost.
-    """
-    x_hat = np.asarray(x_hat, np.complex64)
-    shape = (waveform.header_symbols, waveform.occupied_subcarriers)
-    if x_hat.shape != shape:
-        raise ShapeError(f"header symbols {x_hat.shape}: must be {shape}")
-    llr = qpsk_llr(x_hat.ravel(), np.broadcast_to(np.asarray(no_eff, np.float32), shape).ravel())
-    llr *= _scrambler_signs(user, len(llr))
-    payload = coding.decode(llr, HEADER_BYTES)
-    if payload is None:
-        return None
-    try:
-        header = Header.from_bytes(payload)
-    except ProtocolError:
-        return None
-    return header if header.user == user else None
-
-
-def _coded_bits(waveform: Waveform) -> int:
-    return 2 * waveform.header_symbols * waveform.occupied_subcarriers
-
-
-@lru_cache(maxsize=32)
-def _scrambler(user: int, count: int) -> np.ndarray:
-    return gold_bits(SCRAMBLER_BASE + user, count)
-
-
-@lru_cache(maxsize=32)
-def _scrambler_signs(user: int, count: int) -> np.ndarray:
-    """[count] float32: -1 where the scrambler turns a bit."""
-    return 1 - 2 * _scrambler(user, count).astype(np.float32)
+def unpack_fields(description: np.ndarray) -> dict[str, int]:
+    """Undo `pack_fields`."""
+    text = (np.asarray(description, np.uint8) + ord("0")).tobytes()
+    fields, place = {}, 0
+    for name, bits in DESCRIPTION.items():
+        fields[name] = int(text[place : place + bits], 2)
+        place += bits
+    return fields

@@ -10,7 +10,8 @@ import numpy as np
 
 from testbed.errors import ScenarioError
 
-HEADER_CODE_BITS = 444  # of a frame header behind its CRC and code, see testbed.phy.coding.code_bits
+HEADER_MARK_BITS = 96  # of a frame header: what tells the frame's number, see testbed.phy.header_code
+HEADER_CODE_BITS = 512  # its polar code, repeated where there is room
 PREAMBLE_PERIODS = 2  # two equal periods behind one long prefix: detection, timing and carrier offset
 
 PROFILES: dict[str, dict[str, float | int]] = {
@@ -76,9 +77,10 @@ class Waveform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
         )
         places = 2 * self.header_symbols * self.occupied_subcarriers
         need(
-            places >= HEADER_CODE_BITS,
+            places >= HEADER_MARK_BITS + HEADER_CODE_BITS,
             "header_symbols",
-            f"offers {places} bits, the header's code takes {HEADER_CODE_BITS}: raise it or occupied_subcarriers",
+            f"offers {places} bits, a header takes {HEADER_MARK_BITS + HEADER_CODE_BITS}: raise it or "
+            "occupied_subcarriers",
         )
         need(self.body_symbols <= 10_000, "body_symbols", "must not exceed 10000")
         need(0 <= self.gap_samples <= 10_000_000, "gap_samples", "must lie between 0 and 10000000")
@@ -129,3 +131,12 @@ class Waveform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
     def data_elements(self) -> int:
         """Resource elements of data in a frame, so complex channel uses of one user."""
         return len(self.data_symbols) * self.occupied_subcarriers
+
+    @property
+    def frame_period_samples(self) -> int:
+        """Samples from the beginning of a frame to that of the next."""
+        return self.frame_samples + self.gap_samples
+
+    def frames_for(self, symbols: int) -> int:
+        """Frames that so many complex symbols take."""
+        return -(-symbols // self.data_elements)

@@ -28,7 +28,7 @@ def stream(waveform: Waveform) -> np.ndarray:
     for user, delay in enumerate((0, 7)):
         sent = np.zeros(received.shape[1], dtype=np.complex128)
         for f in range(FRAMES):
-            header = Header(user=user, frame=f, parts=FRAMES, part=f, **PICTURE)
+            header = Header(user=user, frame=f, part=f, k=FRAMES * waveform.data_elements, **PICTURE)
             data = rng.standard_normal((waveform.data_elements, 2)) @ np.array([1, 1j]) / np.sqrt(2)
             begin = 500 + f * step
             sent[begin : begin + waveform.frame_samples], _ = build_frame(header, data.astype(np.complex64), waveform)

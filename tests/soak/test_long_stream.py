@@ -36,14 +36,14 @@ def test_ten_minutes_of_frames(rng):
         for user in (0, 1):
             header = Header(
                 user=user,
-                frame=number % 2**16,
-                picture=0,
+                frame=number,
+                picture=number,
                 part=0,
-                parts=1,
                 codec=1,
                 codec_hash=1,
                 height=8,
                 width=8,
+                k=32,
                 scale=1.0,
             )
             frame, _ = build_frame(header, data, waveform)
@@ -57,7 +57,7 @@ def test_ten_minutes_of_frames(rng):
             settled_mib = memory_mib()
     for user in (0, 1):
         assert len(seen[user]) >= count - 1
-        assert np.all(np.diff(np.unwrap(np.array(seen[user], float), period=2**16)) == 1)
+        assert np.all(np.diff(np.array(seen[user], float)) == 1)
     assert worst_hz < 130.0  # the users lie 90 Hz on each side of the common offset
     assert memory_mib() - settled_mib < MAX_GROWTH_MIB
 

@@ -31,11 +31,11 @@ PICTURE: dict[str, Any] = {
     "frame": 0,
     "picture": 0,
     "part": 0,
-    "parts": 1,
     "codec": 1,
     "codec_hash": 0,
     "height": 32,
     "width": 32,
+    "k": 1,
     "scale": 1.0,
 }
 TRIAL, NOISE = 11, 12  # spawn keys of the seed's streams

@@ -10,8 +10,8 @@ from server.decoder import PictureAssembler
 from server.pipeline import ReceivedFrame, UserFrame
 from testbed.codec.base import CodecIdentity
 from testbed.data.pictures import Picture
-from testbed.errors import CodecError
-from testbed.phy.header import Header
+from testbed.errors import CodecError, ScenarioError
+from testbed.phy.header import Header, quantise_scale
 from testbed.phy.interleave import deinterleave
 from testbed.phy.waveform import Waveform
 
@@ -47,7 +47,7 @@ def frames_of(codec, pictures, user=0):
     number = 0
     for index, picture in enumerate(pictures):
         symbols = transmitter.encode(picture)
-        scale = float(np.sqrt(np.mean(np.abs(symbols) ** 2)))
+        scale = quantise_scale(float(np.sqrt(np.mean(np.abs(symbols) ** 2))))
         parts = transmitter.parts(*picture.pixels.shape[:2])
         padded = np.zeros(parts * size, np.complex64)
         padded[: len(symbols)] = symbols / scale
@@ -57,11 +57,11 @@ def frames_of(codec, pictures, user=0):
                 frame=number,
                 picture=index,
                 part=part,
-                parts=parts,
                 codec=codec.identity.number,
                 codec_hash=codec.identity.digest,
                 height=picture.pixels.shape[0],
                 width=picture.pixels.shape[1],
+                k=len(symbols),
                 scale=scale,
             )
             number += 1
@@ -138,9 +138,9 @@ def test_a_frame_of_another_codec_is_refused(rng):
         PictureAssembler(PixelCodec()).add(frame)
 
 
-@pytest.mark.parametrize("lie", [{"height": 65535, "width": 65535}, {"parts": 1}, {"parts": 65535}, {"height": 90}])
+@pytest.mark.parametrize("lie", [{"height": 65535, "width": 65535}, {"k": 1}, {"k": 2**28 - 1}, {"height": 90}])
 def test_a_header_that_contradicts_itself_allocates_nothing(rng, lie):
-    """Lies about size and parts: counted, and no picture begun."""
+    """Lies about size and symbols: counted, and no picture begun."""
     import msgspec
 
     picture = Picture("a", grey_picture(rng, 60, 60))
@@ -151,3 +151,32 @@ def test_a_header_that_contradicts_itself_allocates_nothing(rng, lie):
     assert assembler.add(received(msgspec.structs.replace(user, header=header))) == []
     assert assembler.headers_refused == 1
     assert assembler.finish() == []
+
+
+def test_pictures_past_65536_are_told_apart(rng, monkeypatch):
+    """65,636 pictures of one edge: the last hundred bear numbers of their own, and are decoded as such."""
+    picture = Picture("a", grey_picture(rng, 4, 4))
+    transmitter = Transmitter(WAVEFORM, 0, PixelCodec())
+    headers = []
+    monkeypatch.setattr("edge.transmitter.build_frame", lambda header, data, waveform: (headers.append(header), 0))
+    assert transmitter.plan([picture] * 65_636).frames == 65_636
+    for _ in transmitter.frames([picture] * 65_636):
+        pass
+    assert [h.picture for h in headers] == [h.frame for h in headers] == list(range(65_636))
+    assembler, size = PictureAssembler(PixelCodec()), WAVEFORM.data_elements
+    noise, symbols = np.full(size, 1e-3, np.float32), np.zeros(size, np.complex64)
+    for header in (headers[99], headers[99 + 65_536]):
+        (done,) = assembler.add(received(UserFrame(0, header, symbols, noise, 0.0)))
+        assert done.picture == header.picture
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "what"), [(11, 4, "11 pictures"), (7, 40, "28 frames"), (1, 1400, "4538 frames of one picture")]
+)
+def test_a_plan_that_headers_cannot_count_is_refused(count, side, what, monkeypatch):
+    """Before anything is sent, with what to do. Counters of pictures and frames are made short here: 10 and 20."""
+    if count > 1:
+        monkeypatch.setattr("edge.transmitter.MAX_VALUES", {"picture": 9, "frame": 19})
+    picture = Picture("a", np.zeros((side, side, 3), np.uint8))
+    with pytest.raises(ScenarioError, match=rf"user 1 is to send {what}: headers count up to .*Lower repeat"):
+        Transmitter(WAVEFORM, 1, PixelCodec()).plan([picture] * count)

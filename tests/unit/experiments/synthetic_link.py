@@ -34,14 +34,14 @@ def header_of(codec: Codec, user: int, picture: int, part: int, pixels: np.ndarr
     height, width = pixels.shape[:2]
     return Header(
         user=user,
-        frame=0,
+        frame=part,
         picture=picture,
         part=part,
-        parts=-(-codec.symbol_count(height, width) // SIZE),
         codec=codec.identity.number,
         codec_hash=codec.identity.digest,
         height=height,
         width=width,
+        k=codec.symbol_count(height, width),
         scale=scale,
     )
 

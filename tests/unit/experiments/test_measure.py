@@ -167,10 +167,13 @@ def job(rng: np.random.Generator) -> Job:
     unknown = msgspec.structs.replace(
         part_of(codec, 0, 1, 0, half, Errors(0.5, 0.5)), header=header_of(codec, 0, 2, 0, half, 1.0)
     )
+    loud = 2.0**1.25
     frames = [
-        frame_of(0, 1201.0, part_of(codec, 0, 0, 0, tiny, links[0][0]), part_of(codec, 1, 0, 0, big, links[1][0], 2.5)),
+        frame_of(
+            0, 1201.0, part_of(codec, 0, 0, 0, tiny, links[0][0]), part_of(codec, 1, 0, 0, big, links[1][0], loud)
+        ),
         frame_of(1, 1500.0, part_of(codec, 0, 1, 0, half, links[0][1], 0.5), silent(1)),
-        frame_of(2, 1240.0, silent(0), part_of(codec, 1, 0, 2, big, links[1][1], 2.5)),
+        frame_of(2, 1240.0, silent(0), part_of(codec, 1, 0, 2, big, links[1][1], loud)),
         frame_of(3, 1230.0, unknown, part_of(codec, 1, 1, 0, level, links[1][2])),
     ]
     assert [len(s) for s in sent[0].symbols] == [12_000, 900, 384]

@@ -49,14 +49,14 @@ def heard(user: int, picture: int, part: int) -> ReceivedFrame:
     """A frame in which one user's header was understood, and nobody else's."""
     header = Header(
         user=user,
-        frame=0,
+        frame=part,
         picture=picture,
         part=part,
-        parts=3,
         codec=1,
         codec_hash=0xA,
         height=8,
         width=8,
+        k=3 * SIZE,
         scale=1.0,
     )
     ones, noise = np.ones(SIZE, np.complex64), np.full(SIZE, 0.1, np.float32)

@@ -21,16 +21,6 @@ def test_rotate_multiplies_by_an_outer_product(rng: np.random.Generator, count: 
     np.testing.assert_allclose(kernels.rotate(samples, coarse, fine), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_sum_repeats_is_a_weighted_count_of_what_is_finite(rng: np.random.Generator):
-    """Infinite and missing values say nothing."""
-    llr = rng.standard_normal(864).astype(np.float32)
-    llr[[3, 40, 700]] = np.nan, np.inf, -np.inf
-    places = rng.integers(0, 444, 864)
-    heard = np.where(np.isfinite(llr), llr, 0.0)
-    expected = np.bincount(places, weights=heard, minlength=444)
-    np.testing.assert_allclose(kernels.sum_repeats(llr, places, 444), expected, rtol=1e-6, atol=1e-6)
-
-
 @pytest.mark.parametrize("antennas", [1, 3])
 def test_strongest_hypothesis_is_the_largest_sum_of_powers(rng: np.random.Generator, antennas: int):
     """7 hypotheses, 500 lags of 600."""

@@ -128,7 +128,7 @@ def draw_scene(
                 x = complex_noise(rng, (waveform.data_elements,), 1.0)
             else:
                 x = rng.choice([-1, 1], (waveform.data_elements, 2)) @ np.array([1, 1j]) / np.sqrt(2)
-            header = Header(user=user, frame=f, part=f, parts=frames, **PICTURE)
+            header = Header(user=user, frame=f, part=f, k=frames * waveform.data_elements, **PICTURE)
             sent[start : start + waveform.frame_samples], _ = build_frame(header, x.astype(np.complex64), waveform)
             data[user].append(x)
         if awgn:

@@ -37,14 +37,14 @@ OLD, NEW = Constant(0xA, 10), Constant(0xB, 20)
 def frame(picture: int, part: int, digest: int, user: int = 0) -> ReceivedFrame:
     header = Header(
         user=user,
-        frame=0,
+        frame=part,
         picture=picture,
         part=part,
-        parts=2,
         codec=1,
         codec_hash=digest,
         height=4,
         width=4,
+        k=2 * SYMBOLS,
         scale=1.0,
     )
     data = UserFrame(user, header, np.ones(SYMBOLS, np.complex64), np.ones(SYMBOLS, np.float32), 0.0)

@@ -8,8 +8,9 @@ import pytest
 from scipy.stats import norm
 
 from server.estimation import ESTIMATORS, lmmse
-from server.pipeline import SEARCH_PERIODS, Receiver
+from server.pipeline import Receiver
 from server.received import ReceivedFrame
+from server.synchronisation import SEARCH_PERIODS
 from testbed.errors import ScenarioError, ShapeError
 from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
@@ -235,7 +236,7 @@ def test_wrong_shapes_are_refused():
 
 def test_a_false_start_does_not_swallow_the_frame_behind_it(rng):
     """A preamble alone, then a whole frame inside what its body would be: the frame is read."""
-    header = Header(user=0, frame=3, picture=0, part=0, parts=1, codec=1, codec_hash=2, height=8, width=8, scale=1.0)
+    header = Header(user=0, frame=3, picture=0, part=0, codec=1, codec_hash=2, height=8, width=8, k=9, scale=1.0)
     data = rng.normal(size=(OTA.data_elements, 2)) @ [1, 1j] / np.sqrt(2)
     frame, _ = build_frame(header, data.astype(np.complex64), OTA)
     lone = frame[: OTA.preamble_samples]

@@ -82,7 +82,7 @@ def test_a_node_writes_only_where_its_files_belong(session: Session, tmp_path: P
 
 
 def test_pictures_bear_the_name_of_the_edge_and_strangers_their_number(session: Session):
-    header = Header(user=0, frame=0, picture=3, part=0, parts=1, codec=0, codec_hash=0, height=4, width=4, scale=1.0)
+    header = Header(user=0, frame=0, picture=3, part=0, codec=0, codec_hash=0, height=4, width=4, k=8, scale=1.0)
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     for user in (0, 1):
         session.keep(ReceivedPicture(user, 3, pixels, header, 0.25, 0.01))

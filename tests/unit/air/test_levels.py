@@ -8,7 +8,7 @@ from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
 from testbed.phy.waveform import PROFILES, Waveform
 
-HEADER = Header(user=0, frame=0, picture=0, part=0, parts=1, codec=1, codec_hash=0, height=32, width=32, scale=1.0)
+HEADER = Header(user=0, frame=0, picture=0, part=0, codec=1, codec_hash=0, height=32, width=32, k=1, scale=1.0)
 
 
 def test_silence_is_left_out_and_pieces_do_not_matter(rng):

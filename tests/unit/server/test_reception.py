@@ -17,7 +17,7 @@ OTA = Waveform()
 
 
 class TwoPass(SinglePass):
-    """For QPSK: what the first pass found out is the second's prior, so that users are cancelled, not just suppressed."""
+    """For QPSK: what the first pass found out is the second's prior, so that users are cancelled, not suppressed."""
 
     def receive(self, found):
         first = super().receive(found)

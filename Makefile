@@ -6,7 +6,7 @@ DEPS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export SEMTB_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-lowest lint bench fuzz soak clean deps-system
+.PHONY: help demo test test-bare test-lowest lint bench fuzz soak clean deps-system
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -15,8 +15,11 @@ help: ## this list
 demo: $(VENV)/.installed ## install what the demo needs (no torch) and run `semtb run two-users`
 	$(BIN)/semtb run two-users
 
-test: $(VENV)/.installed-test ## all quick tests; installs what they need
+test: $(VENV)/.installed-test ## all quick tests; installs what they need, and says what it leaves out
 	$(BIN)/python -m pytest $(ARGS)
+
+test-bare: $(VENV)/.installed-test ## the same as on a machine with Python alone: all else is hidden
+	SEMTB_TEST_WITHOUT=all $(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint ## ruff, mypy, import-linter, wheels for Python 3.10 on x86-64 and aarch64
 	$(BIN)/ruff check .

@@ -54,11 +54,7 @@ PARTS = {
     "gnuradio": Part("GNU Radio", SYSTEM, lambda: "" if all(probes.gnu_radio()) else "no python3 on PATH has it"),
     "chromium": Part("Chromium and its driver", SYSTEM, lambda: "" if all(probes.browser()) else "not on PATH"),
     "sshd": Part("sshd and ssh", SYSTEM, lambda: "" if probes.ssh_server() else "not on PATH"),
-    "systemd": Part(
-        "systemd-analyze",
-        "sudo apt-get install systemd",
-        lambda: "" if shutil.which("systemd-analyze") else "not on PATH",
-    ),
+    "systemd": Part("systemd-analyze", SYSTEM, lambda: "" if shutil.which("systemd-analyze") else "not on PATH"),
     "torch": Part("training", doctor.TRAIN, lambda: absent_packages(*doctor.FOR_TRAINING.values())),
     "data": Part(
         "CIFAR-10 and MNIST in their original files", "export SEMTB_DATA=/folder/that/holds/cifar10/and/mnist", data

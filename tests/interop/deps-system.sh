@@ -10,6 +10,7 @@ chromium-driver
 openssh-server
 libiio-utils
 libiio0
+systemd
 "
 
 missing=""

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs the extra: pip install 'semcom-testbed[train]'")
+from tests.requirements import TRAINING
+
+torch = pytest.importorskip("torch", reason=TRAINING)
 
 from testbed.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
 from testbed.errors import DataError  # noqa: E402

@@ -3,8 +3,8 @@
 import ast
 import inspect
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer.main
 from typer.testing import CliRunner
@@ -16,7 +16,7 @@ PACKAGES = [Path(testbed.__file__).parents[1] / name for name in ("testbed", "ed
 TAKES_MARKUP = ("Console", "TextColumn")  # unless told otherwise
 
 
-def commands(command: click.Command, path: tuple[str, ...] = ()):
+def commands(command: Any, path: tuple[str, ...] = ()):
     yield path, command
     for name, below in getattr(command, "commands", {}).items():
         yield from commands(below, (*path, name))

@@ -25,7 +25,7 @@ from testbed.data.pictures import Picture, load_pictures
 from testbed.errors import RunIncomplete
 from testbed.radio.base import Radio, RadioSettings
 from testbed.radio.registry import open_radio
-from testbed.record.folder import sent_name
+from testbed.record.folder import sent_name, symbols_name
 
 LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
 AHEAD_FRAMES = 64  # half a second at 1.92 MS/s
@@ -104,7 +104,8 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
                 "stage_s": {stage: list(spent) for stage, spent in transmitter.stage_s.items()},
             }
             log.info("all %d frames sent, %d samples clipped", transmitter.frames_sent, transmitter.clipped_samples)
-            handing = Background(lambda: member.result(values, sent_files(name, pictures)), "hand-in")
+            files = sent_files(name, pictures, transmitter.symbols)
+            handing = Background(lambda: member.result(values, files), "hand-in")
             while not handing.finished() or member.stop_reason != "":
                 give_up_if_stopped(member, should_stop)
                 switching.take(member.hear(LOOK_S))  # all is encoded: who asks for a switch now is told so
@@ -160,8 +161,11 @@ def give_up_if_stopped(member: Member, should_stop: Callable[[], bool]) -> None:
         raise RunIncomplete(member.stop_reason)
 
 
-def sent_files(name: str, pictures: Sequence[Picture]) -> Iterator[tuple[str, bytes]]:
-    """The pictures as they are encoded, as PNG files for the run folder; one that repeats is compressed once."""
+def sent_files(name: str, pictures: Sequence[Picture], symbols: Sequence[np.ndarray]) -> Iterator[tuple[str, bytes]]:
+    """The pictures as they are encoded, as PNG files for the run folder, each with the symbols that were sent for it.
+
+    A picture that repeats is compressed once.
+    """
     known: dict[int, bytes] = {}
     for index, picture in enumerate(pictures):
         if id(picture) not in known:
@@ -169,3 +173,6 @@ def sent_files(name: str, pictures: Sequence[Picture]) -> Iterator[tuple[str, by
             Image.fromarray(picture.pixels).save(stream, format="png")
             known[id(picture)] = stream.getvalue()
         yield sent_name(name, index), known[id(picture)]
+        stream = io.BytesIO()
+        np.save(stream, symbols[index], allow_pickle=False)
+        yield symbols_name(name, index), stream.getvalue()

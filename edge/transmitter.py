@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,8 @@ class Transmitter:
         self.clipped_samples = 0
         self.frames_sent = 0
         self.codecs: list[CodecIdentity] = []  # of each picture so far
+        self.symbols: list[np.ndarray] = []  # [k] complex64 of each picture so far, in the order in which they left
+        self._kept: dict[bytes, np.ndarray] = {}  # by their bytes' hash: pictures that repeat are kept once
         self.stage_s: dict[str, list[float]] = defaultdict(list)
         self._clock = clock
 
@@ -110,6 +113,7 @@ class Transmitter:
             identity = self.codec.identity
             self.codecs.append(identity)
             symbols = self.encode(picture)
+            self.symbols.append(self._kept.setdefault(hashlib.sha256(symbols.tobytes()).digest(), symbols))
             height, width = picture.pixels.shape[:2]
             # Frames carry unit mean power; the header says what to multiply by to have the codec's scale again.
             scale = quantise_scale(float(np.sqrt(np.mean(np.abs(symbols) ** 2))) or 1.0)

@@ -1,4 +1,4 @@
-"""The Codec protocol: pictures to complex channel symbols and back. No waveform, no channel, no file format."""
+"""The Codec protocol: samples to complex channel symbols and back. No waveform, no channel, no file format."""
 
 from __future__ import annotations
 
@@ -22,9 +22,16 @@ class CodecIdentity(msgspec.Struct, frozen=True):
 
 
 class Codec(Protocol):
-    """Encoder and decoder that belong together."""
+    """Encoder and decoder that belong together. What is sent is a picture; what is decoded depends on the kind."""
 
     identity: CodecIdentity
+    kind: str  # "picture": decodes to [H, W, 3] uint8; "label": to [classes] float32 logits
+    sides: range  # pixels of a side that it takes
+
+    @property
+    def provider(self) -> str:
+        """What executes it: cpu, cuda or tensorrt."""
+        ...
 
     def symbol_count(self, height: int, width: int) -> int:
         """Complex channel uses of a picture of this size."""
@@ -35,5 +42,13 @@ class Codec(Protocol):
         ...
 
     def decode(self, symbols: np.ndarray, no_eff: np.ndarray, height: int, width: int) -> np.ndarray:
-        """[k] complex64, [k] float32 error variances (infinite = lost) -> [H, W, 3] uint8."""
+        """[k] complex64, [k] float32 error variances (infinite = lost) -> what the kind says."""
+        ...
+
+
+class Family(Codec, Protocol):
+    """Codecs of one kind, opened from a card and the bytes of two ONNX models."""
+
+    def try_out(self) -> None:
+        """Use each half on a few fixed samples; CodecError, naming codec and half, if it breaks a convention."""
         ...

@@ -13,17 +13,16 @@ from testbed.codec.base import CodecIdentity
 from testbed.errors import CodecError
 from testbed.text import without_mark
 
-LIMITS = {"stride": 1024, "complex_channels": 4096}  # what no codec exceeds; a card may come from anybody
-
 
 class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """PSNR against SNR on a named data set, in the conventions of the card."""
+    """How good it is against SNR on a named data set, in the conventions of the card; one list for each metric."""
 
     data: str
     command: str
     snr_db: list[float]
-    psnr_of_mean_mse_db: list[float]
-    mean_psnr_db: list[float]
+    psnr_of_mean_mse_db: list[float] = []
+    mean_psnr_db: list[float] = []
+    accuracy: list[float] = []  # 0..1
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,12 +30,11 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     number: int  # 0..255, what a frame's header says
-    task: str
+    kind: str  # of what it carries; names its family in `testbed.codec.registry`
     encoder: str  # file names, in the card's folder
     decoder: str
     sha256: str  # over the encoder's bytes, then the decoder's
-    stride: int  # a picture's sides are padded to multiples of it
-    complex_channels: int  # symbols for each stride x stride patch
+    sizes: dict[str, int]  # whole numbers that its family asks for
     bandwidth_ratio: str  # k/n, complex channel uses over real source values
     data: str
     recipe: dict[str, object]
@@ -48,6 +46,23 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def identity(self) -> CodecIdentity:
         """What frames carry."""
         return CodecIdentity(self.name, self.number, int(self.sha256[:8], 16))
+
+
+def sizes_of(card: Card, **limits: int) -> tuple[int, ...]:
+    """A card's sizes, in the order of ``limits``, each from 1 to its limit; a card may come from anybody.
+
+    Raises
+    ------
+    CodecError
+        If one is missing, not known to the family, or out of range.
+    """
+    if set(card.sizes) != set(limits):
+        has = ", ".join(card.sizes) or "none"
+        raise CodecError(f"codec {card.identity.label}: sizes = {has}; kind {card.kind} has {', '.join(limits)}")
+    for key, limit in limits.items():
+        if not 1 <= card.sizes[key] <= limit:
+            raise CodecError(f"codec {card.identity.label}: sizes.{key} = {card.sizes[key]}: allowed: 1..{limit}")
+    return tuple(card.sizes[key] for key in limits)
 
 
 def digest_pair(encoder: bytes, decoder: bytes) -> str:
@@ -119,9 +134,6 @@ def parse_card(data: bytes, where: str) -> Card:
         raise CodecError(f"{where}: not a codec's card: {error}") from error
     if not re.fullmatch(r"[0-9a-f]{64}", card.sha256) or not 0 <= card.number <= 255:
         raise CodecError(f"{where}: not a codec's card: sha256 = {card.sha256[:16]}, number = {card.number}")
-    for key, limit in LIMITS.items():
-        if not 1 <= getattr(card, key) <= limit:
-            raise CodecError(f"{where}: {key} = {getattr(card, key)}: allowed: 1..{limit}")
     return card
 
 

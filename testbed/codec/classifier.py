@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from testbed.codec.card import digest_pair
-from testbed.codec.onnx import open_session
-from testbed.errors import CodecError
+from testbed.codec.card import Card, digest_pair, sizes_of
+from testbed.codec.onnx import Port, execute, open_session, provider_of, require_ports, require_unit_power, some_lost
+from testbed.errors import CodecError, ShapeError
 from testbed.files import write_aside
 
 INSTALLED = "installed.json"
@@ -57,6 +57,137 @@ def aligned(values: np.ndarray) -> np.ndarray:
     copy = room[start : start + values.size].reshape(values.shape)
     copy[...] = values
     return copy
+
+
+class LabelCodec:
+    """The family of task codecs: a small square picture in, complex symbols out, logits of its classes back.
+
+    Parameters
+    ----------
+    card : Card
+        ``sizes``: ``side`` in pixels, ``symbols`` for each picture, ``classes``.
+    encoder, decoder : bytes
+        As of `Classifier`; without a decoder (None), an edge's.
+    threads : int
+    provider : str
+        See `testbed.codec.onnx.open_session`.
+
+    Raises
+    ------
+    CodecError
+        If a size is missing or out of range, or a half has other ports or cannot be loaded.
+    """
+
+    kind = "label"
+
+    def __init__(
+        self, card: Card, encoder: bytes, decoder: bytes | None, threads: int = 1, provider: str = "cpu"
+    ) -> None:
+        self.card, self.identity = card, card.identity
+        self.side, self.symbols, self.classes = sizes_of(card, side=256, symbols=65_536, classes=65_536)
+        self.sides = range(self.side, self.side + 1)
+        values = Port("symbols", (None, 2 * self.symbols))
+        self._encoder = open_session(encoder, self.half("encoder"), threads, provider)
+        require_ports(self._encoder, self.half("encoder"), [Port("pictures", (None, self.side**2))], [values])
+        self._decoder = None
+        if decoder is not None:
+            self._decoder = open_session(decoder, self.half("decoder"), threads, provider)
+            noise, logits = Port("no_eff", (None, self.symbols)), Port("logits", (None, self.classes))
+            require_ports(self._decoder, self.half("decoder"), [values, noise], [logits])
+
+    @property
+    def provider(self) -> str:
+        """What executes it: one of `testbed.codec.onnx.PROVIDERS`."""
+        return provider_of(self._encoder)
+
+    def half(self, which: str) -> str:
+        """Codec and half, as messages name them."""
+        return f"codec {self.identity.label}, {which}"
+
+    def symbol_count(self, height: int, width: int) -> int:
+        """Complex channel uses of a picture."""
+        return self.symbols
+
+    def encode(self, picture: np.ndarray) -> np.ndarray:
+        """A picture, of which the mean over colours counts, to its symbols.
+
+        Parameters
+        ----------
+        picture : [side, side, 3] uint8
+
+        Returns
+        -------
+        [k] complex64
+            Of unit mean power.
+
+        Raises
+        ------
+        ShapeError
+            If it is no such picture.
+        CodecError
+            If the encoder breaks a convention on it.
+        """
+        if picture.shape != (self.side, self.side, 3) or picture.dtype != np.uint8:
+            wanted = f"[{self.side}, {self.side}, 3] uint8"
+            raise ShapeError(f"a picture is {wanted}, not {list(picture.shape)} {picture.dtype}")
+        grey = picture.astype(np.float32).mean(axis=2).reshape(1, -1) / np.float32(255.0)
+        reals = execute(self._encoder, self.half("encoder"), "symbols", {"pictures": aligned(grey)})
+        if reals.shape != (1, 2 * self.symbols):
+            raise CodecError(
+                f"{self.half('encoder')}: gives symbols {list(reals.shape)}; its card wants [1, {2 * self.symbols}]"
+            )
+        symbols = (reals[:, : self.symbols] + np.complex64(1j) * reals[:, self.symbols :])[0]
+        require_unit_power(symbols, self.half("encoder"))
+        return symbols
+
+    def decode(self, symbols: np.ndarray, no_eff: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Received symbols to logits.
+
+        Parameters
+        ----------
+        symbols : [k] complex64
+        no_eff : [k] float32
+            Error variance of each; infinite: lost.
+        height, width : int
+            Of the picture, which say nothing here.
+
+        Returns
+        -------
+        [classes] float32
+
+        Raises
+        ------
+        ShapeError
+            If there are not k symbols and k variances.
+        CodecError
+            If the decoder breaks a convention on them, or is not here.
+        """
+        if symbols.shape != (self.symbols,) or no_eff.shape != (self.symbols,):
+            raise ShapeError(
+                f"a picture has {self.symbols} symbols, not {list(symbols.shape)} with noise {list(no_eff.shape)}"
+            )
+        if self._decoder is None:
+            raise CodecError(f"{self.identity.label}: only its encoder is here")
+        arrived = np.where(np.isinf(no_eff), np.complex64(0), symbols)  # the value of what is lost does not matter
+        reals = np.concatenate([arrived.real, arrived.imag]).astype(np.float32)[None]
+        inputs = {"symbols": aligned(reals), "no_eff": aligned(np.asarray(no_eff, np.float32)[None])}
+        logits = execute(self._decoder, self.half("decoder"), "logits", inputs)
+        if logits.shape != (1, self.classes):
+            raise CodecError(
+                f"{self.half('decoder')}: gives logits {list(logits.shape)}; its card wants [1, {self.classes}]"
+            )
+        if not np.isfinite(logits).all():
+            raise CodecError(f"{self.half('decoder')}: gives logits that are not finite")
+        return logits[0]
+
+    def try_out(self) -> None:
+        """Encode, and decode where the decoder is there, a few fixed pictures."""
+        ramp = np.arange(self.side**2 * 3, dtype=np.int64).reshape(self.side, self.side, 3)
+        for factor in (1, 7, 31):
+            picture = (ramp * factor % 256).astype(np.uint8)
+            symbols = self.encode(picture)
+            if self._decoder is not None:
+                self.decode(symbols, some_lost(len(symbols)), self.side, self.side)
 
 
 class Installed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

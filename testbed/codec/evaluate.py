@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from testbed.codec.onnx import OnnxCodec
+from testbed.codec.pictures import PictureCodec
 from testbed.units import db_to_power
 
 BATCH = 100
@@ -23,7 +23,7 @@ class AwgnScore(msgspec.Struct, frozen=True):
 
 
 def awgn_score(
-    codec: OnnxCodec,
+    codec: PictureCodec,
     planes: np.ndarray,
     snr_db: float,
     rng: np.random.Generator,
@@ -33,7 +33,7 @@ def awgn_score(
 
     Parameters
     ----------
-    codec : OnnxCodec
+    codec : PictureCodec
     planes : [P, 3, H, W] uint8
         Sides multiples of the codec's stride.
     snr_db : float

@@ -1,4 +1,4 @@
-"""Codecs that ONNX Runtime executes: pictures of any size in, complex symbols out, and back."""
+"""Sessions of ONNX Runtime for models that may come from anybody: how they are opened, and what is asked of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ import msgspec
 import numpy as np
 import onnxruntime
 
-from testbed.codec.card import Card
-from testbed.errors import CodecError, ShapeError
+from testbed.errors import CodecError
 
+AUTO = "auto"
+PROVIDERS = {  # the best first
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
 POWER_TOLERANCE = 0.02  # 0.09 dB; room for encoders that compute in half precision
 
 # A model may come from outside: what runs is the ONNX that was checked, and no file of this machine is part of it.
@@ -31,8 +36,41 @@ class Port(msgspec.Struct, frozen=True):
         return f"{self.name} float [{', '.join('any' if a is None else str(a) for a in self.axes)}]"
 
 
-def open_session(model: bytes, name: str, threads: int) -> onnxruntime.InferenceSession:
-    """A session of ONNX Runtime on the CPU.
+def choose(provider: str, available: Sequence[str]) -> list[str]:
+    """ONNX Runtime's execution providers for a request, the best first.
+
+    Parameters
+    ----------
+    provider : str
+        One of ``PROVIDERS``, or ``auto`` for the best that is available.
+    available : sequence of str
+        As ``onnxruntime.get_available_providers()`` gives them.
+
+    Returns
+    -------
+    list of str
+        With the CPU last, which runs what the others cannot.
+
+    Raises
+    ------
+    CodecError
+        If it is none of these, or not available; names what is.
+    """
+    there = [name for name, called in PROVIDERS.items() if called in available]
+    if provider == AUTO:
+        return [PROVIDERS[name] for name in there]
+    if provider not in PROVIDERS:
+        raise CodecError(f"provider = {provider}: allowed: {AUTO}, {', '.join(PROVIDERS)}")
+    if provider not in there:
+        raise CodecError(
+            f"provider = {provider}: ONNX Runtime has {', '.join(there)} here; cuda and tensorrt come with the package "
+            "onnxruntime-gpu in place of onnxruntime"
+        )
+    return list(dict.fromkeys([PROVIDERS[provider], PROVIDERS["cpu"]]))
+
+
+def open_session(model: bytes, name: str, threads: int, provider: str = "cpu") -> onnxruntime.InferenceSession:
+    """A session of ONNX Runtime.
 
     Parameters
     ----------
@@ -41,13 +79,16 @@ def open_session(model: bytes, name: str, threads: int) -> onnxruntime.Inference
     name : str
         For messages.
     threads : int
-        One gives the same bits whatever else the machine does.
+        Of the CPU. One gives the same bits whatever else the machine does.
+    provider : str
+        ``cpu``, which gives the same bits on every machine of a kind; ``cuda``, ``tensorrt``, or ``auto``.
 
     Raises
     ------
     CodecError
-        If ONNX Runtime cannot load it.
+        If ONNX Runtime cannot load it, or the provider is not available.
     """
+    providers = choose(provider, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -55,9 +96,49 @@ def open_session(model: bytes, name: str, threads: int) -> onnxruntime.Inference
     for key, value in ONLY_THESE_BYTES.items():
         options.add_session_config_entry(key, value)
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:  # ONNX Runtime's own exceptions share no base
         raise CodecError(f"{name}: ONNX Runtime {onnxruntime.__version__} cannot load it: {error}") from error
+    if provider not in (AUTO, provider_of(session)):  # libraries of the GPU are missing, and the CPU took over
+        raise CodecError(
+            f"{name}: provider = {provider}: ONNX Runtime could not start it and took {provider_of(session)}"
+        )
+    return session
+
+
+def provider_of(session: onnxruntime.InferenceSession) -> str:
+    """Which of ``PROVIDERS`` runs a session."""
+    first = session.get_providers()[0]
+    return next((name for name, called in PROVIDERS.items() if called == first), first)
+
+
+def execute(session: onnxruntime.InferenceSession, name: str, output: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """One output of a model.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+    name : str
+        Codec and half, for messages.
+    output : str
+    inputs : {name: array}
+
+    Raises
+    ------
+    CodecError
+        If ONNX Runtime cannot execute it on these inputs.
+    """
+    try:
+        return session.run([output], inputs)[0]
+    except Exception as error:  # ONNX Runtime's own exceptions share no base
+        raise CodecError(f"{name}: does not do what its card says: {error}") from error
+
+
+def some_lost(count: int) -> np.ndarray:
+    """[count] float32 error variances: 20 dB, and every third symbol lost."""
+    no_eff = np.full(count, 0.01, np.float32)
+    no_eff[::3] = np.inf
+    return no_eff
 
 
 def require_ports(
@@ -116,133 +197,3 @@ def require_unit_power(symbols: np.ndarray, name: str) -> None:
             f"{name}: gives symbols of mean power {power:.4g}; wanted: 1 for each picture, within "
             f"{POWER_TOLERANCE:.0%}, since SNR is stated for it. Scale them in the encoder, and undo nothing elsewhere"
         )
-
-
-class OnnxCodec:
-    """A convolutional joint source-channel codec: ``encoder.onnx``, ``decoder.onnx`` and their card.
-
-    An edge that was sent a new encoder has no decoder (None); decoding is then a CodecError.
-    """
-
-    def __init__(self, card: Card, encoder: bytes, decoder: bytes | None, threads: int = 1) -> None:
-        self.card = card
-        self.identity = card.identity
-        channels = card.complex_channels
-        picture, symbols = Port("picture", (None, 3, None, None)), Port("symbols", (None, 2 * channels, None, None))
-        self._encoder = open_session(encoder, self.half("encoder"), threads)
-        require_ports(self._encoder, self.half("encoder"), [picture], [symbols])
-        self._decoder = None
-        if decoder is not None:
-            self._decoder = open_session(decoder, self.half("decoder"), threads)
-            noise = Port("no_eff", (None, channels, None, None))
-            require_ports(self._decoder, self.half("decoder"), [symbols, noise], [picture])
-
-    @property
-    def has_decoder(self) -> bool:
-        """Whether it can decode, too."""
-        return self._decoder is not None
-
-    def half(self, which: str) -> str:
-        """Codec and half, as messages name them."""
-        return f"codec {self.identity.label}, {which}"
-
-    def grid_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(complex channels, rows, columns) of a picture's symbols; sides are padded up to the stride."""
-        stride = self.card.stride
-        return self.card.complex_channels, -(-height // stride), -(-width // stride)
-
-    def symbol_count(self, height: int, width: int) -> int:
-        """Complex channel uses of a picture of this size."""
-        channels, rows, columns = self.grid_shape(height, width)
-        return channels * rows * columns
-
-    def encode(self, picture: np.ndarray) -> np.ndarray:
-        """[H, W, 3] uint8 -> [k] complex64 of unit mean power.
-
-        Sides that are no multiple of the stride are padded by repeating the border.
-        """
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            raise ShapeError(f"a picture is [H, W, 3] uint8, not {list(picture.shape)} {picture.dtype}")
-        height, width = picture.shape[:2]
-        stride = self.card.stride
-        padded = np.pad(picture, ((0, -height % stride), (0, -width % stride), (0, 0)), mode="edge")
-        symbols = self.encode_batch(padded.transpose(2, 0, 1)[None])[0]
-        require_unit_power(symbols, self.half("encoder"))
-        return symbols
-
-    def decode(self, symbols: np.ndarray, no_eff: np.ndarray, height: int, width: int) -> np.ndarray:
-        """[k] complex64 and [k] float32 error variances (infinite = lost) -> [H, W, 3] uint8."""
-        shape = self.grid_shape(height, width)
-        count = shape[0] * shape[1] * shape[2]
-        if symbols.shape != (count,) or no_eff.shape != (count,):
-            raise ShapeError(
-                f"a {width} x {height} picture has {count} symbols, "
-                f"not {list(symbols.shape)} with noise {list(no_eff.shape)}"
-            )
-        planes = self.decode_batch(symbols.reshape(1, *shape), no_eff.reshape(1, *shape))[0]
-        return np.ascontiguousarray(planes.transpose(1, 2, 0)[:height, :width])
-
-    def encode_batch(self, planes: np.ndarray) -> np.ndarray:
-        """Many pictures of one size to their symbols, which are not checked.
-
-        Parameters
-        ----------
-        planes : [B, 3, H, W] uint8
-            Sides multiples of the stride.
-
-        Returns
-        -------
-        [B, k] complex64
-
-        Raises
-        ------
-        CodecError
-            If the encoder gives another shape than its card says.
-        """
-        values = np.ascontiguousarray(planes, dtype=np.float32) / np.float32(255.0)
-        (reals,) = self._encoder.run(["symbols"], {"picture": values})
-        channels, rows, columns = self.grid_shape(*planes.shape[2:])
-        wanted = (len(planes), 2 * channels, rows, columns)
-        if reals.shape != wanted:
-            raise CodecError(
-                f"{self.half('encoder')}: gives symbols {list(reals.shape)} for pictures {list(planes.shape)}; its "
-                f"card, with stride {self.card.stride} and {channels} complex channels, wants {list(wanted)}"
-            )
-        symbols = reals[:, :channels] + np.complex64(1j) * reals[:, channels:]
-        return symbols.reshape(len(planes), -1)
-
-    def decode_batch(self, grid: np.ndarray, no_eff: np.ndarray) -> np.ndarray:
-        """Many grids of symbols to pictures.
-
-        Parameters
-        ----------
-        grid : [B, C, h, w] complex64
-        no_eff : [B, C, h, w] float32
-            Error variance of each symbol; infinite: lost, its value does not matter.
-
-        Returns
-        -------
-        [B, 3, H, W] uint8
-
-        Raises
-        ------
-        CodecError
-            If there is no decoder here, or it gives another shape than its card says, or values that are not finite.
-        """
-        reals = np.concatenate([grid.real, grid.imag], axis=1).astype(np.float32)
-        if self._decoder is None:
-            raise CodecError(f"{self.identity.label}: only its encoder is here")
-        noise = np.ascontiguousarray(no_eff, dtype=np.float32)
-        # An erasure's value must not matter: infinity times zero is not a number.
-        reals[np.isinf(np.concatenate([noise, noise], axis=1))] = 0.0
-        (values,) = self._decoder.run(["picture"], {"symbols": reals, "no_eff": noise})
-        stride = self.card.stride
-        wanted = (len(grid), 3, stride * grid.shape[2], stride * grid.shape[3])
-        if values.shape != wanted:
-            raise CodecError(
-                f"{self.half('decoder')}: gives a picture {list(values.shape)} for symbols {list(reals.shape)}; its "
-                f"card, with stride {stride}, wants {list(wanted)}"
-            )
-        if not np.isfinite(values).all():
-            raise CodecError(f"{self.half('decoder')}: gives a picture whose values are not finite")
-        return np.clip(np.rint(values * 255.0), 0, 255).astype(np.uint8)

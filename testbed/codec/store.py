@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from testbed.codec.base import Codec
 from testbed.codec.card import Card, card_bytes, check_pair, parse_card
-from testbed.codec.onnx import OnnxCodec
 from testbed.codec.registry import open_pair
 from testbed.errors import CodecError, DataError
 from testbed.files import write_aside
@@ -24,7 +24,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def install_encoder(folder: Path, card: bytes, encoder: bytes, encoder_sha256: str) -> OnnxCodec:
+def install_encoder(folder: Path, card: bytes, encoder: bytes, encoder_sha256: str) -> Codec:
     """Check an encoder, open it, then keep it.
 
     Parameters
@@ -39,7 +39,7 @@ def install_encoder(folder: Path, card: bytes, encoder: bytes, encoder_sha256: s
 
     Returns
     -------
-    OnnxCodec
+    Codec
         Without a decoder.
 
     Raises
@@ -58,7 +58,7 @@ def install_encoder(folder: Path, card: bytes, encoder: bytes, encoder_sha256: s
     return codec
 
 
-def install_pair(folder: Path, card: bytes, encoder: bytes, decoder: bytes) -> OnnxCodec:
+def install_pair(folder: Path, card: bytes, encoder: bytes, decoder: bytes) -> Codec:
     """Check both halves, open them, then keep them.
 
     Parameters
@@ -71,7 +71,7 @@ def install_pair(folder: Path, card: bytes, encoder: bytes, decoder: bytes) -> O
 
     Returns
     -------
-    OnnxCodec
+    Codec
 
     Raises
     ------

@@ -19,12 +19,13 @@ from testbed.codec.base import Codec
 from testbed.codec.registry import open_codec
 from testbed.config import Scenario, load_scenario, picture_share
 from testbed.data.pictures import Picture, load_pictures
-from testbed.errors import CodecError, SemtbError
+from testbed.errors import CodecError, DataError, SemtbError
 from testbed.experiments.counted import counted, counted_warnings
-from testbed.experiments.measure import Measured, Sent, encode_sent, measure
-from testbed.experiments.simulate import OncePerPicture, make_medium
+from testbed.experiments.measure import Measured, Sent, measure
+from testbed.experiments.simulate import make_medium
+from testbed.phy.interleave import interleave
 from testbed.record import provenance
-from testbed.record.folder import CODECS, FIGURE_DATA, SCENARIO, RunFolder, bound_name, received_name
+from testbed.record.folder import CODECS, FIGURE_DATA, SCENARIO, RunFolder, bound_name, received_name, symbols_name
 from testbed.record.schema import Metrics, Result, Stage, Timing, write_result
 
 SUMMARY = "received/server.json"
@@ -143,13 +144,31 @@ def sent_by(
             pictures = []
     reported = nodes.get(edge.name, {}).get("codecs")
     labels = reported if isinstance(reported, list) else []
-    return encode_sent(edge.name, edge.user, pictures, codecs_used(codecs, edge.user, len(pictures), labels, frames))
+    used = codecs_used(codecs, edge.user, len(pictures), labels, frames)
+    symbols = [symbols_sent(folder, edge.name, k, p, used[k]) for k, p in enumerate(pictures)]
+    return Sent(edge.name, edge.user, pictures, symbols, used)
+
+
+def symbols_sent(folder: RunFolder, node: str, index: int, picture: Picture, codec: Codec) -> np.ndarray:
+    """[k] complex64: as the edge handed them in; where it ended before it could, what its codec gives here."""
+    name = symbols_name(node, index)
+    height, width = picture.pixels.shape[:2]
+    if folder.has(name):
+        symbols = folder.read_npy(name)
+        fits = symbols.shape == (codec.symbol_count(height, width),) and symbols.dtype == np.complex64
+        if not (fits and np.isfinite(symbols).all()):
+            raise DataError(
+                f"{folder.path / name}: {list(symbols.shape)} {symbols.dtype}; wanted: "
+                f"{codec.symbol_count(height, width)} finite values of complex64, as {codec.identity.label} gives"
+            )
+        return symbols
+    return interleave(codec.encode(picture.pixels))
 
 
 def codecs_of(folder: RunFolder, scenario: Scenario) -> list[Codec]:
     """The codec that the run began with, then those that came into use while it went on."""
     names = [scenario.codec.name, *(str(folder.file(name)) for name in folder.names(CODECS, "*.json"))]
-    return [OncePerPicture(open_codec(name)) for name in names]
+    return [open_codec(name) for name in names]
 
 
 def codecs_used(

@@ -18,7 +18,7 @@ from testbed.codec.base import Codec
 from testbed.config import Scenario
 from testbed.data.pictures import Picture as Photograph
 from testbed.experiments.run_warnings import run_warnings
-from testbed.phy.interleave import deinterleave, interleave
+from testbed.phy.interleave import deinterleave
 from testbed.phy.ofdm import tx_amplitude
 from testbed.phy.waveform import Waveform
 from testbed.record.schema import AirTruth, Metrics, Picture, User
@@ -53,15 +53,6 @@ class Measured(msgspec.Struct):
     metrics: Metrics
     bounds: dict[tuple[int, int], np.ndarray]  # (user, picture) -> [H, W, 3] uint8
     arrays: dict[str, np.ndarray]
-
-
-def encode_sent(node: str, user: int, pictures: Sequence[Photograph], codecs: Sequence[Codec]) -> Sent:
-    """The symbols that an edge sends for these pictures, each with its codec.
-
-    Encoding is deterministic, so nobody has to hand them in.
-    """
-    symbols = [interleave(codec.encode(p.pixels)) for p, codec in zip(pictures, codecs, strict=True)]
-    return Sent(node, user, list(pictures), symbols, list(codecs))
 
 
 def shrink(x_hat: np.ndarray, no_eff: np.ndarray) -> np.ndarray:

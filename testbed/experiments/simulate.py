@@ -18,7 +18,7 @@ from testbed.codec.base import Codec
 from testbed.codec.registry import open_codec
 from testbed.config import Scenario, picture_share, switches_of
 from testbed.data.pictures import Picture, load_pictures
-from testbed.experiments.measure import Measured, Sent, encode_sent, measure
+from testbed.experiments.measure import Measured, Sent, measure
 
 
 class OncePerPicture:
@@ -26,7 +26,8 @@ class OncePerPicture:
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
-        self.identity = codec.identity
+        self.identity, self.kind, self.sides = codec.identity, codec.kind, codec.sides
+        self.provider = codec.provider
         self.symbol_count = codec.symbol_count
         self.decode = codec.decode
         self._encoded: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -100,7 +101,7 @@ def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
         codecs = planned_codecs(scenario, edge.name, pictures, transmitter.first_frames(pictures), known, others)
         pieces = transmitter.stream(pictures, codecs.__getitem__)
         streams[edge.user] = np.concatenate([piece[0] for piece in pieces])
-        sent.append(encode_sent(edge.name, edge.user, pictures, codecs))
+        sent.append(Sent(edge.name, edge.user, pictures, transmitter.symbols, codecs))
     medium, receiver = make_medium(scenario), make_receiver(scenario)
     total = total_samples(scenario, max(len(s) for s in streams.values()))
     padded = {user: np.pad(s, (0, total - len(s))) for user, s in streams.items()}

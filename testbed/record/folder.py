@@ -6,7 +6,7 @@
       scenario.toml  nodes/<node>.toml  logs/<node>.log
       result.json                      schema.Result
       metrics.jsonl                    one line an event, appended while the run goes on
-      sent/<node>/<nnn>.png            the pictures as they were encoded
+      sent/<node>/<nnn>.png, .npy      the pictures as they were encoded, and the symbols that were sent for each
       codecs/<name>-<hash>.*           codecs that came into use while the run went on
       received/<node>-<nnn>.png        what the server made of them
       bound/<node>-<nnn>.png           the same over a known channel without the other user
@@ -45,6 +45,11 @@ CODECS = "codecs"
 def sent_name(node: str, index: int) -> str:
     """Where the ``index``-th picture of an edge lies as it was encoded."""
     return f"sent/{node}/{index:03d}.png"
+
+
+def symbols_name(node: str, index: int) -> str:
+    """Where the symbols lie that an edge sent for that picture, [k] complex64 in the order in which they left."""
+    return f"sent/{node}/{index:03d}.npy"
 
 
 def received_name(node: str, index: int) -> str:
@@ -198,6 +203,16 @@ class RunFolder:
         for path in left:
             path.unlink(missing_ok=True)
         return [p.relative_to(self.path).as_posix() for p in left]
+
+    def read_npy(self, name: str) -> np.ndarray:
+        """One array. Pickled objects are refused."""
+        try:
+            array = np.load(io.BytesIO(self.read_bytes(name)), allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise DataError(f"{self.path / name}: not an array: {error}") from error
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"{self.path / name}: an archive of arrays where one is wanted")
+        return array
 
     def _refusal(self, name: str) -> DataError:
         return DataError(

@@ -31,7 +31,7 @@ def make_twin(card: Card, encoder: bytes, decoder: bytes, folder: Path) -> Path:
     Path
         Of the card.
     """
-    channels = card.complex_channels
+    channels = card.sizes["complex_channels"]
     reals = np.arange(2 * channels)  # real parts of all channels, then their imaginary parts
     swapped = reals % channels % 2 == 1
     order = np.where(swapped, np.roll(reals, channels), reals)  # the two parts of every other channel change places

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from testbed.codec.card import Curve, read_card, zoo_folder
 from testbed.codec.evaluate import AwgnScore, awgn_score
-from testbed.codec.onnx import OnnxCodec
+from testbed.codec.pictures import PictureCodec
 from testbed.codec.registry import open_codec
 from testbed.data import cifar10
 from testbed.data.pictures import SUFFIXES, read_picture
@@ -46,9 +46,12 @@ class Task(msgspec.Struct, frozen=True):
 
 
 @cache
-def opened(codec: str, pictures: int) -> tuple[OnnxCodec, np.ndarray]:
+def opened(codec: str, pictures: int) -> tuple[PictureCodec, np.ndarray]:
     """A codec and the pictures that it is measured on, read once in a process."""
-    return open_codec(codec), cifar10.load_test()[:pictures]
+    found = open_codec(codec)
+    if not isinstance(found, PictureCodec):
+        raise CodecError(f"codec {found.identity.label} is of kind {found.kind}; this measures kind picture")
+    return found, cifar10.load_test()[:pictures]
 
 
 def awgn_curve(task: Task, snr_db: Sequence[float], jobs: int = 1, json_path: Path | None = None) -> list[AwgnScore]:

@@ -118,9 +118,9 @@ def changed(what: str, folder: Path) -> Path:
     elif what == "encoder fixed in number":
         fix(encoder.graph.input[0], batch=1)
     elif what == "nine channels on the card":
-        card = msgspec.structs.replace(card, complex_channels=9)
+        card = msgspec.structs.replace(card, sizes=card.sizes | {"complex_channels": 9})
     elif what == "another stride on the card":
-        card = msgspec.structs.replace(card, stride=8)
+        card = msgspec.structs.replace(card, sizes=card.sizes | {"stride": 8})
     elif what == "data in another file":
         onnx.external_data_helper.convert_model_to_external_data(encoder, location="weights.bin", size_threshold=0)
         onnx.save_model(encoder, str(folder / "aside.onnx"))
@@ -168,4 +168,4 @@ def nine_channels(card: Card, encoder: onnx.ModelProto, decoder: onnx.ModelProto
     decoder.graph.node.extend(nodes)
     for value, channels in ((encoder.graph.output[0], 18), (decoder.graph.input[0], 18), (decoder.graph.input[1], 9)):
         value.type.tensor_type.shape.dim[1].dim_value = channels
-    return msgspec.structs.replace(card, complex_channels=9)
+    return msgspec.structs.replace(card, sizes=card.sizes | {"complex_channels": 9})

@@ -15,7 +15,7 @@ from tests.requirements import TRAINING
 pytest.importorskip("onnx", reason=TRAINING)
 
 from testbed.codec.card import read_card
-from testbed.codec.probe import probe_picture
+from testbed.codec.pictures import fixed_picture
 from testbed.codec.registry import open_codec
 from testbed.codec.store import install_encoder, install_pair, sha256
 from testbed.errors import CodecError
@@ -50,7 +50,7 @@ def test_a_codec_that_breaks_a_convention_is_refused_at_every_door(what: str, tm
 def test_a_codec_of_nine_channels_that_is_right_goes_through(tmp_path: Path):
     """Its ninth channel repeats the first: a ninth more symbols of unit power, and the picture of eight to 1 of 255."""
     codec, plain = open_codec(str(changed("nine channels", tmp_path))), open_codec(CODEC)
-    picture = probe_picture(45, 70)
+    picture = fixed_picture(45, 70)
     symbols = codec.encode(picture)
     assert len(symbols) == 9 * 12 * 18
     got = codec.decode(symbols, np.full(len(symbols), 1e-3, np.float32), 45, 70)
@@ -71,7 +71,7 @@ def test_a_photograph_on_which_an_encoder_breaks_a_convention_is_not_sent(monkey
     for factor, says in ((2.0, "mean power 4"), (np.nan, "not finite")):
         monkeypatch.setattr(codec, "encode_batch", lambda planes, f=factor: whole(planes) * np.complex64(f))
         with pytest.raises(CodecError, match=WORDS + "encoder: .*" + says):
-            codec.encode(probe_picture(32, 32))
+            codec.encode(fixed_picture(32, 32))
 
 
 @pytest.mark.needs("data")

@@ -54,11 +54,16 @@ def test_an_installed_pair_opens_again_from_its_folder(parts, tmp_path: Path):
         ({"card": b"{}"}, "not a codec's card"),
         ({"card": b"\xff"}, "not a codec's card"),
         ({"name": "../escaped"}, "allowed: up to 64"),
-        ({"complex_channels": 3}, "encoder: gives symbols float .* wanted: symbols float .any, 6,"),
-        ({"stride": 0}, "stride = 0: allowed: 1..1024"),
+        (
+            {"sizes": {"stride": 4, "complex_channels": 3}},
+            "encoder: gives .*any, 6,",
+        ),
+        ({"sizes": {"stride": 0, "complex_channels": 8}}, "sizes.stride = 0: allowed: 1..1024"),
+        ({"sizes": {"stride": 4}}, "sizes = stride; kind picture has stride, complex_channels"),
+        ({"kind": "smell"}, "kind = smell: known: label, picture"),
         ({"encoder": b"no model"}, "cannot load it"),
     ],
-    ids=["hash", "card", "bytes", "name", "channels", "stride", "model"],
+    ids=["hash", "card", "bytes", "name", "channels", "stride", "size", "kind", "model"],
 )
 def test_what_is_wrong_with_an_encoder_is_said(parts, tmp_path: Path, change: dict, says: str):
     """Each kind of damage is a CodecError, and nothing is written."""

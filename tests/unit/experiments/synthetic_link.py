@@ -7,6 +7,8 @@ import numpy as np
 
 from server.received import ReceivedFrame, UserFrame
 from testbed.codec.base import Codec
+from testbed.data.pictures import Picture
+from testbed.experiments.measure import Sent
 from testbed.phy.header import Header
 from testbed.phy.interleave import interleave
 from testbed.phy.ofdm import tx_amplitude
@@ -104,3 +106,9 @@ def flat(value: object, where: str = "") -> dict[str, object]:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         return {place: leaf for key, item in items for place, leaf in flat(item, f"{where}.{key}".lstrip(".")).items()}
     return {where: value}
+
+
+def encode_sent(node: str, user: int, pictures: list[Picture], codecs: list[Codec]) -> Sent:
+    """What an edge sends for these pictures, each with its codec."""
+    symbols = [interleave(codec.encode(p.pixels)) for p, codec in zip(pictures, codecs, strict=True)]
+    return Sent(node, user, pictures, symbols, codecs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import msgspec
@@ -11,13 +12,14 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 
 from server.received import ReceivedFrame
 from server.recording import frame_arrays
-from testbed.codec.onnx import OnnxCodec
+from testbed.codec.pictures import PictureCodec
 from testbed.codec.registry import open_codec
 from testbed.config import Air, CodecChoice, EdgePart, Scenario, dump, load_scenario
+from testbed.errors import DataError
 from testbed.experiments.evaluate import evaluate, percentiles
 from testbed.experiments.simulate import make_medium
 from testbed.phy.interleave import deinterleave, interleave
-from testbed.record.folder import RunFolder, bound_name, received_name, sent_name
+from testbed.record.folder import RunFolder, bound_name, received_name, sent_name, symbols_name
 from testbed.record.schema import Metrics, read_result
 from tests.unit.experiments.synthetic_link import (
     SIZE,
@@ -67,12 +69,12 @@ def grey(pixels: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def codec() -> OnnxCodec:
+def codec() -> PictureCodec:
     return open_codec(CODEC)
 
 
 @pytest.fixture
-def made(tmp_path: Path, codec: OnnxCodec, rng: np.random.Generator) -> Made:
+def made(tmp_path: Path, codec: PictureCodec, rng: np.random.Generator) -> Made:
     """Edge 1 sent a picture of two frames, whose second was lost, and one of one; edge 2 two, of which one was lost.
 
     The edges measured their encoding, 1, 3, .. 99 ms and 2, 4, .. 100 ms, the server its stages.
@@ -329,3 +331,37 @@ def test_what_foreign_peers_did_is_told_with_how_often(made: Made):
     warnings = with_air(made, ["air"], truth=truth_of(made), events=many).warnings
     assert warnings[0] == "event 0, 9 times"
     assert warnings[5:] == ["4 more such lines in the air's log"]
+
+
+def test_symbols_are_those_that_the_edge_handed_in(made: Made, codec: PictureCodec, monkeypatch: pytest.MonkeyPatch):
+    """Nothing is encoded again: with an encoder that fails here, the same metrics; turned by 180 degrees, no SINR is
+    left. Symbols that are none are refused with their place."""
+    encoded = {
+        symbols_name(node, k): interleave(codec.encode(pixels))
+        for node, pictures in made.sent.items()
+        for k, pixels in enumerate(pictures)
+    }
+    wanted = evaluate(made.folder.path, complete=True, reason="", wall_time_s=None).metrics
+
+    def hand_in(name: str, symbols: np.ndarray) -> None:
+        stream = io.BytesIO()
+        np.save(stream, symbols, allow_pickle=True)
+        made.folder.write_bytes(name, stream.getvalue())
+
+    def fails(self: PictureCodec, picture: np.ndarray) -> np.ndarray:
+        raise AssertionError("encoded again")
+
+    for name, symbols in encoded.items():
+        hand_in(name, symbols)
+    monkeypatch.setattr(PictureCodec, "try_out", lambda self: None)
+    monkeypatch.setattr(PictureCodec, "encode", fails)
+    assert evaluate(made.folder.path, complete=True, reason="", wall_time_s=None).metrics == wanted
+    for name, symbols in encoded.items():
+        hand_in(name, -symbols)
+    turned = evaluate(made.folder.path, complete=True, reason="", wall_time_s=None).metrics
+    assert turned.users[0].sinr_db_true is None and wanted.users[0].sinr_db_true is not None
+    first = symbols_name("edge-1", 0)
+    for wrong in (encoded[first][1:], encoded[first] * np.complex64("nan"), np.array([{"a": 1}], object)):
+        hand_in(first, wrong)
+        with pytest.raises(DataError, match=r"edge-1/000\.npy: (.*finite values of complex64|not an array)"):
+            evaluate(made.folder.path, complete=True, reason="", wall_time_s=None)

@@ -15,7 +15,6 @@ from testbed.data.pictures import Picture
 from testbed.experiments.measure import (
     Measured,
     Sent,
-    encode_sent,
     measure,
     psnr_db,
     shrink,
@@ -32,6 +31,7 @@ from tests.unit.experiments.synthetic_link import (
     Errors,
     as_psnr_db,
     as_sinr_db,
+    encode_sent,
     flat,
     frame_of,
     header_of,

@@ -12,7 +12,7 @@ from testbed.air.medium import Medium
 from testbed.codec.base import CodecIdentity
 from testbed.config import EdgePart, Scenario
 from testbed.data.pictures import Picture
-from testbed.experiments.measure import encode_sent, measure
+from testbed.experiments.measure import measure
 from testbed.experiments.run_warnings import run_warnings
 from testbed.experiments.scenario_files import open_scenario
 from testbed.phy.header import Header
@@ -20,6 +20,7 @@ from testbed.phy.waveform import Waveform
 from testbed.record.folder import RunFolder
 from testbed.record.schema import read_result, write_result
 from testbed.report.make import make_report
+from tests.unit.experiments.synthetic_link import encode_sent
 from tests.unit.report.html_page import Page
 from tests.unit.report.synthetic_run import make_run
 

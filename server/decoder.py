@@ -170,7 +170,9 @@ class PictureAssembler:
             return codec
         what = f"user {header.user} sends with codec {header.codec}, hash {header.codec_hash:08x}"
         if header.user not in self._understood:
-            ours = ", ".join(f"{c.identity.name} ({n}, hash {digest:08x})" for (n, digest), c in self.codecs.items())
+            ours = ", ".join(
+                f"{c.identity.name} ({n}, hash {digest:08x})" for (n, digest), c in list(self.codecs.items())
+            )
             raise CodecError(f"{what}; this server has {ours}. Give both the same: --set codec.name=NAME")
         self.codecs_refused[what] += 1
         if self.codecs_refused[what] == 1:

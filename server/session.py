@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from server.behind import Behind
 from server.decoder import PictureAssembler, ReceivedPicture
 from server.pipeline import ReceivedFrame, Receiver
 from server.recording import frame_arrays
@@ -24,6 +25,7 @@ from testbed.phy.header import Header
 from testbed.radio.base import RadioEvent, RxBlock
 from testbed.record.folder import CODECS, METRICS_LOG, RunFolder, received_name
 
+FRAMES_BEHIND = 256  # between receiver and writer, 2 s of frames in 45 MB; when full the receiver waits
 SPECTRUM_SAMPLES = 1 << 16  # kept as they came, for the report's spectrum
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class Session:
         self._nodes = {user: node for node, user in config.users.items()}
         self._files: Counter[str] = Counter()  # that came, by node
         self._spectrum: list[np.ndarray] = []
+        self._behind = Behind(self.take_frame, FRAMES_BEHIND, "write-and-decode")
 
     def keep_codec(self, card: bytes, encoder: bytes, decoder: bytes) -> NewCodec:
         """Check a codec, keep it in the run folder and load it; may run on a thread of its own.
@@ -98,18 +101,24 @@ class Session:
         self.assembler.install(new.codec)
 
     def take(self, block: RxBlock) -> None:
-        """Receive one block: its frames, and the pictures that they complete."""
+        """Receive one block. Its frames are written, and the pictures that they complete decoded, on another thread.
+
+        Raises
+        ------
+        Exception
+            What that thread raised on an earlier frame.
+        """
         kept = sum(part.shape[1] for part in self._spectrum)
         if kept < SPECTRUM_SAMPLES:
             self._spectrum.append(block.samples[:, : SPECTRUM_SAMPLES - kept].copy())
         self.samples += block.samples.shape[1]
         self.events += block.events
         for frame in self.receiver.push(block.samples):
-            self.take_frame(frame)
+            self._behind.put(frame)
 
     def take_frame(self, frame: ReceivedFrame) -> None:
         """Write a frame down, then decode what it completes."""
-        self.folder.write_npz(f"received/frame-{self.frames:05d}.npz", **frame_arrays(frame))
+        self.folder.write_npz_plain(f"received/frame-{self.frames:05d}.npz", **frame_arrays(frame))
         self.folder.append_line(METRICS_LOG, frame_line(self.frames, frame))
         self.frames += 1
         for stage, seconds in frame.stage_s.items():
@@ -139,7 +148,8 @@ class Session:
     def finish(self) -> None:
         """The stream has ended: take its last frames, decode what is left with lost parts as erasures."""
         for frame in self.receiver.flush():
-            self.take_frame(frame)
+            self._behind.put(frame)
+        self._behind.close()
         for picture in self.assembler.finish():
             self.keep(picture)
         if self._spectrum:
@@ -176,6 +186,7 @@ class Session:
                 "samples": self.samples,
                 "frames": self.frames,
                 "frames_cut": self.receiver.frames_cut,
+                "waits_for_writer": self._behind.waits,
                 "faulty_samples": self.receiver.faulty_samples,
                 "first_faulty_sample": self.receiver.first_faulty_sample,
                 "files_refused": self.files_refused,

@@ -153,6 +153,12 @@ class RunFolder:
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         return self.write_bytes(name, buffer.getvalue())
 
+    def write_npz_plain(self, name: str, **arrays: np.ndarray) -> Path:
+        """As `write_npz`, uncompressed: noise hardly becomes smaller, and compressing takes most of the time."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        return self.write_bytes(name, buffer.getvalue())
+
     def append_line(self, name: str, value: Any) -> None:
         """Append one line of JSON in one write call, so that a reader of the growing file sees whole lines."""
         path = self.file(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from server.session import Session
 from testbed.codec.base import CodecIdentity
 from testbed.config import ServerConfig, ServerPart
 from testbed.control.messages import Ready, Result, ResultFile
+from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import RadioEvent, RxBlock
@@ -106,3 +108,45 @@ def test_the_air_carries_the_longest_plan_and_two_frames_more():
     waveform = Waveform()
     ready = [Ready(node=n, samples_planned=p) for n, p in (("a", 1000), ("b", 5000), ("c", 0))]
     assert samples_to_carry(waveform, ready) == 5000 + 2 * waveform.frame_samples
+
+
+def test_reception_does_not_wait_for_the_decoder(tmp_path: Path):
+    """The first picture's decoder stands still: the server receives all frames of the stream, and decodes the
+    pictures when it may."""
+    waveform, go = Waveform(), threading.Event()
+
+    class Slow(NoCodec):
+        def symbol_count(self, height: int, width: int) -> int:
+            return waveform.data_elements
+
+        def decode(self, symbols: np.ndarray, no_eff: np.ndarray, height: int, width: int) -> np.ndarray:
+            assert go.wait(20.0)
+            return np.zeros((height, width, 3), np.uint8)
+
+    (tmp_path / "run").mkdir()
+    config = ServerConfig(
+        seed=1,
+        control="tcp://127.0.0.1:1",
+        waveform=waveform,
+        server=ServerPart(antennas=1),
+        radio="",
+        codec="none",
+        expects=[],
+    )
+    session = Session(config, RunFolder(tmp_path / "run"), Slow())
+    rng, stream = np.random.default_rng(1), [np.zeros(2000, np.complex64)]
+    for number in range(4):
+        header = Header(
+            user=0, frame=number, picture=number, part=0, codec=0, codec_hash=0, height=4, width=4, k=5616, scale=1.0
+        )
+        data = (rng.standard_normal((waveform.data_elements, 2)) @ [1, 1j]).astype(np.complex64) / np.sqrt(2)
+        stream += [build_frame(header, data, waveform)[0], np.zeros(waveform.gap_samples, np.complex64)]
+    samples = np.concatenate([*stream, np.zeros(20_000, np.complex64)])[None]
+    noise = 1e-3 * (rng.standard_normal((*samples.shape, 2)) @ [1, 1j])
+    session.take(RxBlock((samples + noise).astype(np.complex64), 0, ()))
+    assert session.samples == samples.shape[1]
+    assert session.pictures == []
+    go.set()
+    session.finish()
+    assert sorted(p["picture"] for p in session.pictures) == [0, 1, 2, 3]
+    assert len(session.folder.names("received", "frame-*.npz")) == session.frames == 4

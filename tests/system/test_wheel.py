@@ -38,9 +38,9 @@ def installed(wheel, tmp_path_factory) -> Path:
     return folder
 
 
-def run(installed: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(installed: Path, program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    command = [str(installed / "bin" / "semtb"), *arguments]
+    command = [str(installed / "bin" / program), *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=140)
 
 
@@ -64,15 +64,9 @@ def test_the_wheel_holds_the_packages_and_nothing_of_the_tests(wheel):
 @pytest.mark.timeout(180)  # the first run compiles the kernels; some 20 s on an idle machine
 def test_the_wheel_runs_the_main_job(installed, tmp_path):
     """`semtb run two-users` from the wheel, in a folder that has nothing to do with the checkout."""
-    where = subprocess.run(
-        [str(installed / "bin" / "python"), "-c", "import testbed; print(testbed.__file__)"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-    )
+    where = run(installed, "python", "-c", "import testbed; print(testbed.__file__)", cwd=tmp_path)
     assert str(installed) in where.stdout
-    done = run(installed, "run", "two-users", "--set", "max_pixels=20000", cwd=tmp_path)
+    done = run(installed, "semtb", "run", "two-users", "--set", "max_pixels=20000", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (report,) = tmp_path.glob("runs/*-two-users-*/report.html")
     assert report.stat().st_size > 10_000

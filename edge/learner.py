@@ -211,6 +211,7 @@ class Learner:
     def _agreed(self, public: Unlabelled) -> Agreed:
         return Agreed(
             samples=len(public),
+            pixels=public.pictures.shape[1],
             symbols=self.config.symbols,
             classes=self.config.classes,
             records_at_most=self.config.records_at_most,

@@ -107,6 +107,7 @@ class Rounds:
         models = open_models(config.codec, pictures.shape[1], config.symbols, config.classes)
         agreed = Agreed(
             samples=len(pictures),
+            pixels=pictures.shape[1],
             symbols=config.symbols,
             classes=config.classes,
             records_at_most=config.records_at_most,

@@ -21,6 +21,7 @@ class Agreed(msgspec.Struct, frozen=True, kw_only=True):
     """What both ends know before anything is released; no record has a part in it."""
 
     samples: int  # public pictures
+    pixels: int  # of a picture
     symbols: int  # complex channel uses of a picture
     classes: int
     records_at_most: int  # of one client

@@ -58,7 +58,7 @@ def first(models: Models) -> Classifier:
 @pytest.fixture
 def agreed(models: Models) -> Agreed:
     weights = shapes(models.new(0))
-    return Agreed(samples=40, symbols=SYMBOLS, classes=CLASSES, records_at_most=80, weights=weights)
+    return Agreed(samples=40, pixels=64, symbols=SYMBOLS, classes=CLASSES, records_at_most=80, weights=weights)
 
 
 @pytest.fixture(autouse=True)

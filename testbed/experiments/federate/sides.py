@@ -48,6 +48,7 @@ def make_sides(configs: Plan, parts: Split, pair: Classifier) -> Sides:
     own = own_weights([Path(edge.state) for edge in configs.edges], models)
     agreed = Agreed(
         samples=len(pictures),
+        pixels=pictures.shape[1],
         symbols=server.symbols,
         classes=server.classes,
         records_at_most=server.records_at_most,

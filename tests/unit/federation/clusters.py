@@ -44,7 +44,7 @@ class World:
         return self.symbols
 
     def side(self) -> ServerSide:
-        agreed = Agreed(samples=PUBLIC, symbols=6, classes=CLASSES, records_at_most=PRIVATE, weights={})
+        agreed = Agreed(samples=PUBLIC, pixels=1, symbols=6, classes=CLASSES, records_at_most=PRIVATE, weights={})
         return ServerSide(agreed, np.zeros((PUBLIC, 1)), 1, None, self)  # type: ignore[arg-type]
 
     def right(self, probabilities: np.ndarray) -> float:

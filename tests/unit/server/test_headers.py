@@ -8,7 +8,15 @@ import pytest
 
 from server.headers import HELD_FRAMES, MISSES, HeaderTracker
 from testbed.phy.header import FRAME_CYCLE, Header
-from testbed.phy.header_code import header_places, header_soft_bits, header_to_symbols, read_alone
+from testbed.phy.header_code import (
+    agreement,
+    agreement_threshold,
+    codeword,
+    header_places,
+    header_soft_bits,
+    header_to_symbols,
+    read_alone,
+)
 from testbed.phy.waveform import Waveform
 
 OTA = Waveform()
@@ -73,17 +81,17 @@ def test_frames_of_a_picture_are_read_together(rng):
 
 
 def test_pictures_of_one_frame_help_each_other(rng):
-    """Sixty pictures of one size at -4 dB, nine in ten of which cannot be read alone: once one at 5 dB was, over 55
-    are."""
+    """Sixty pictures of one size at -4 dB, nine in ten of which cannot be read alone, and every fifth does not come at
+    all: once one at 5 dB was read, over 44 of the 48 are."""
     headers = album(1, 60)
     assert sum(read_alone(soft_bits(header, -4.0, rng), 1) is not None for header in headers) < 6
     tracker, out = HeaderTracker(OTA, 1), []
-    for start, header in on_time(headers):
+    frames = {start: header for start, header in on_time(headers) if header.frame % 5 != 3}
+    for start, header in frames.items():
         out += tracker.push(start, soft_bits(header, 5.0 if start == 1000 else -4.0, rng))
     out += tracker.finish()
-    read = [header for _, header in out]
-    assert all(header is None or header == sent for header, sent in zip(read, headers, strict=True))
-    assert sum(header is not None for header in read) > 55
+    assert all(header is None or header == frames[start] for start, header in out)
+    assert sum(header is not None for _, header in out) > 44
 
 
 @pytest.mark.parametrize("begin", [0, FRAME_CYCLE - 7, 70_000])
@@ -134,10 +142,15 @@ def test_an_edge_that_begins_anew_is_believed(rng):
 
 
 def test_an_edge_that_begins_anew_with_the_same_frame_number_is_believed(rng):
-    """Another picture whose frame 20 stands where the old one's would: what agrees in most bits is still not it."""
-    before, after = picture(0, 0, 40)[:20], picture(0, 0, 40, scale=1.7)[20:]
+    """Another picture whose frame 20 stands where the old one's would, of 300 the one whose word differs least: frames
+    agree with the old one's header, past the threshold, and yet they are not taken for it."""
+    before, places = picture(0, 0, 40)[:20], header_places(OTA)
+    word = codeword(before[0].description(), places)
+    others = [picture(0, 0, 40, scale=1.1 + n / 500) for n in range(300)]
+    after = min(others, key=lambda o: np.count_nonzero(codeword(o[0].description(), places) != word))[20:]
+    assert agreement(soft_bits(after[0], 10.0, rng), 1, 20, word) > agreement_threshold()
     frames = on_time([*before, *after])
-    found, _ = track(frames, 3.0, rng)
+    found, _ = track(frames, 10.0, rng)
     assert found == dict(frames)
 
 

@@ -8,6 +8,7 @@ from testbed.codec.card import Card, sizes_of
 from testbed.codec.onnx import Port, execute, open_session, provider_of, require_ports, require_unit_power, some_lost
 from testbed.errors import CodecError, ShapeError
 
+LIMITS = {"stride": 1024, "complex_channels": 4096}  # of what a card may ask for
 SIZES = ((32, 32), (16, 48), (45, 70))  # rows, columns tried: square, flat, and no multiples of a stride
 
 
@@ -40,7 +41,7 @@ class PictureCodec:
     ) -> None:
         self.card = card
         self.identity = card.identity
-        self.stride, self.complex_channels = sizes_of(card, stride=1024, complex_channels=4096)
+        self.stride, self.complex_channels = sizes_of(card, **LIMITS)
         channels = self.complex_channels
         picture, symbols = Port("picture", (None, 3, None, None)), Port("symbols", (None, 2 * channels, None, None))
         self._encoder = open_session(encoder, self.half("encoder"), threads, provider)

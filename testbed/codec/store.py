@@ -13,10 +13,14 @@ from pathlib import Path
 import msgspec
 
 from testbed.codec.base import Codec
-from testbed.codec.card import Card, card_bytes, check_pair, parse_card
-from testbed.codec.registry import open_pair
+from testbed.codec.card import Card, card_bytes, check_pair, parse_card, sizes_of
+from testbed.codec.pictures import LIMITS
+from testbed.codec.plain import require_plain
+from testbed.codec.registry import FAMILIES, open_pair
 from testbed.errors import CodecError, DataError
 from testbed.files import write_aside
+
+SIDE = 256  # pixels of the picture for which size and work are bounded; both grow with its area
 
 
 def sha256(data: bytes) -> str:
@@ -53,6 +57,7 @@ def install_encoder(folder: Path, card: bytes, encoder: bytes, encoder_sha256: s
         raise CodecError(
             f"{parsed.name}: the encoder that came has hash {sha256(encoder)[:8]}, announced was {encoder_sha256[:8]}"
         )
+    require_plain_codec(parsed, encoder, None)
     codec = open_pair(parsed, encoder, None)
     keep(folder, parsed, encoder, None)
     return codec
@@ -81,9 +86,31 @@ def install_pair(folder: Path, card: bytes, encoder: bytes, decoder: bytes) -> C
     """
     parsed = parse_card(card, "the new codec's card")
     check_pair(parsed, encoder, decoder, parsed.name)
+    require_plain_codec(parsed, encoder, decoder)
     codec = open_pair(parsed, encoder, decoder)
     keep(folder, parsed, encoder, decoder)
     return codec
+
+
+def require_plain_codec(card: Card, encoder: bytes, decoder: bytes | None) -> None:
+    """Check what came before it runs: plain models, of bounded size and work for the largest inputs that count.
+
+    Raises
+    ------
+    CodecError
+        If a half is not plain (`testbed.codec.plain`), or the card's sizes are not those of its kind.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    if card.kind == "picture":
+        stride, channels = sizes_of(card, **LIMITS)
+        places = -(-SIDE // stride)
+        shapes["picture"] = 1, 3, places * stride, places * stride
+        shapes["symbols"], shapes["no_eff"] = (1, 2 * channels, places, places), (1, channels, places, places)
+    elif card.kind not in FAMILIES:
+        return  # refused when it is to be opened, by its kind
+    require_plain(encoder, f"{card.name}: encoder", shapes)
+    if decoder is not None:
+        require_plain(decoder, f"{card.name}: decoder", shapes)
 
 
 def keep(folder: Path, card: Card, encoder: bytes, decoder: bytes | None) -> Path:

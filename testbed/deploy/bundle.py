@@ -30,7 +30,7 @@ DISTRIBUTION = "semcom-testbed"
 CHECKOUT = Path(__file__).resolve().parents[2]
 UNIT = "semtb-edge.service"
 # What an edge imports; the rest of the distribution's dependencies serve the server, reports and training.
-EDGE_NEEDS = ("msgspec", "numba", "numpy", "onnxruntime", "pillow", "pyzmq", "rich", "scipy", "tomli", "typer")
+EDGE_NEEDS = ("msgspec", "numba", "numpy", "onnx", "onnxruntime", "pillow", "pyzmq", "rich", "scipy", "tomli", "typer")
 RADIO_EXTRAS = {"pluto": "pluto"}  # scheme of a radio's URI: extra of the distribution
 
 

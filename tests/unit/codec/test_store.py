@@ -61,7 +61,7 @@ def test_an_installed_pair_opens_again_from_its_folder(parts, tmp_path: Path):
         ({"sizes": {"stride": 0, "complex_channels": 8}}, "sizes.stride = 0: allowed: 1..1024"),
         ({"sizes": {"stride": 4}}, "sizes = stride; kind picture has stride, complex_channels"),
         ({"kind": "smell"}, "kind = smell: known: label, picture"),
-        ({"encoder": b"no model"}, "cannot load it"),
+        ({"encoder": b"no model"}, "not an ONNX model"),
     ],
     ids=["hash", "card", "bytes", "name", "channels", "stride", "size", "kind", "model"],
 )

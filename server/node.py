@@ -18,6 +18,7 @@ from testbed.files import ensure_folder
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import Radio, RadioSettings, RxBlock
 from testbed.radio.registry import open_radio
+from testbed.record.events import AnyEvent, Bound, Progress, Started, recording
 from testbed.record.folder import RunFolder
 from testbed.text import printable
 
@@ -39,7 +40,6 @@ def run_server(
     config: ServerConfig,
     out: Path,
     should_stop: Callable[[], bool],
-    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Serve one run: gather the nodes, start them, receive to the end, collect what they sent, stop them.
 
@@ -49,8 +49,6 @@ def run_server(
     out : Path
         The run folder.
     should_stop : callable
-    tell : callable
-        Given short lines for a supervisor: ``bound ADDRESS``, ``progress SAMPLES OF FRAMES``.
 
     Raises
     ------
@@ -62,10 +60,13 @@ def run_server(
         If ``should_stop`` says so first; what was received is kept.
     """
     roles = {node: "edge" if node in config.users else "air" for node in config.expects}
-    with hosting(config.control, config.server.name, tell, roles) as hub:
+    name, folder = config.server.name, RunFolder(ensure_folder(out))
+    with (
+        recording(folder, name, config.expects) as events,
+        hosting(config.control, name, lambda at: events.emit(Bound(control=at)), roles) as hub,
+    ):
         log.info("control bus at %s; waiting for %s", config.control, ", ".join(config.expects))
-        ensure_folder(out)
-        serve(hub, config, RunFolder(out), should_stop, tell)
+        serve(hub, config, folder, should_stop, events.emit)
 
 
 def serve(
@@ -73,7 +74,7 @@ def serve(
     config: ServerConfig,
     folder: RunFolder,
     should_stop: Callable[[], bool],
-    tell: Callable[[str], None],
+    emit: Callable[[AnyEvent], None],
 ) -> None:
     """One run, from warm-up to the last result."""
     # Imported when members can be heard already: compilers and runtimes take seconds to load.
@@ -81,7 +82,7 @@ def serve(
     from server.session import open_session
     from server.switching import Handovers
 
-    session = open_session(config, folder)
+    session = open_session(config, folder, emit)
     antennas = config.server.antennas
     settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, rx_channels=antennas)
     with open_radio(config.radio, settings) as radio:
@@ -89,11 +90,12 @@ def serve(
         tail = round(config.server.tail_s * config.waveform.sample_rate_hz)
         total = samples_to_carry(config.waveform, list(ready.values())) + tail
         hub.broadcast(Start(samples=total, run=printable(folder.path.name)))
+        emit(Started(samples=total))
         log.info("all are ready: %.2f s on the air", total / config.waveform.sample_rate_hz)
         offers = Offers(session, Handovers(hub.send), hub.send, list(config.users))
         offers.plan(config.switches)
         try:
-            receive(hub, session, offers, radio, total, should_stop, tell)
+            receive(hub, session, offers, radio, total, should_stop, emit)
         finally:  # whatever came is decoded and kept, also when a node died
             session.finish()
             session.write_summary(complete=False)
@@ -114,7 +116,7 @@ def receive(
     radio: Radio,
     total: int,
     should_stop: Callable[[], bool],
-    tell: Callable[[str], None],
+    emit: Callable[[AnyEvent], None],
 ) -> None:
     """Take ``total`` samples off the radio; a thread reads it, so that the server sees at once when a node is lost."""
     blocks: queue.Queue[RxBlock] = queue.Queue(BLOCKS_QUEUED)
@@ -133,7 +135,7 @@ def receive(
                 return
 
     reading = Background(read, "radio-read")
-    tell_at = 0.0
+    emit_at = 0.0
     try:
         while session.samples < total:
             look(hub, session, offers, should_stop)
@@ -141,12 +143,17 @@ def receive(
                 session.take(blocks.get(timeout=LOOK_S))
             except queue.Empty:
                 reading.finished()
-            if time.monotonic() >= tell_at:
-                tell_at = time.monotonic() + PROGRESS_S
-                tell(f"progress {session.samples} {total} {session.frames}")
-        tell(f"progress {session.samples} {total} {session.frames}")
+            if time.monotonic() >= emit_at:
+                emit_at = time.monotonic() + PROGRESS_S
+                emit(progress(session, total))
+        emit(progress(session, total))
     finally:
         ended = True
+
+
+def progress(session: Session, total: int) -> Progress:
+    """How far a run is."""
+    return Progress(done=session.samples, total=total, unit="samples", counted=session.frames, counted_unit="frames")
 
 
 def look(hub: Hub, session: Session, offers: Offers, should_stop: Callable[[], bool], timeout_s: float = 0.0) -> bool:

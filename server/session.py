@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter, defaultdict
+from collections.abc import Callable
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from testbed.errors import DataError
 from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
 from testbed.radio.base import RadioEvent, RxBlock
-from testbed.record.folder import CODECS, METRICS_LOG, RunFolder, received_name
+from testbed.record.events import AnyEvent, FrameReceived, PictureDecoded, UserPart
+from testbed.record.folder import CODECS, IQ, SUMMARY, RunFolder, frame_name, received_name
 
 FRAMES_BEHIND = 256  # between receiver and writer, 2 s of frames in 45 MB; when full the receiver waits
 SPECTRUM_SAMPLES = 1 << 16  # kept as they came, for the report's spectrum
@@ -31,7 +33,7 @@ SPECTRUM_SAMPLES = 1 << 16  # kept as they came, for the report's spectrum
 log = logging.getLogger(__name__)
 
 
-def open_session(config: ServerConfig, folder: RunFolder) -> Session:
+def open_session(config: ServerConfig, folder: RunFolder, emit: Callable[[AnyEvent], None]) -> Session:
     """A session with its codecs loaded and all kernels compiled, so that nobody waits for them once the run starts.
 
     Raises
@@ -41,7 +43,7 @@ def open_session(config: ServerConfig, folder: RunFolder) -> Session:
     """
     codec = open_codec(config.codec, threads=1)
     warm_up(config)
-    session = Session(config, folder, codec)
+    session = Session(config, folder, codec, emit)
     for name in dict.fromkeys(switch.codec for switch in config.switches):
         card, encoder, decoder = read_card(find_card(name))
         session.planned[name] = session.keep_codec(card_bytes(card), encoder, decoder)
@@ -66,7 +68,7 @@ def make_receiver(config: ServerConfig) -> Receiver:
 class Session:
     """What the server has received of one run, written into its folder as it comes."""
 
-    def __init__(self, config: ServerConfig, folder: RunFolder, codec: Codec) -> None:
+    def __init__(self, config: ServerConfig, folder: RunFolder, codec: Codec, emit: Callable[[AnyEvent], None]) -> None:
         self.config = config
         self.folder = folder
         self.receiver = make_receiver(config)
@@ -81,6 +83,7 @@ class Session:
         self.planned: dict[str, NewCodec] = {}  # by the name that the scenario gives
         self.switches: list[dict[str, object]] = []  # what became of each, as the node last told
         self.frames_of: Counter[str] = Counter()  # by user and codec
+        self._emit = emit
         self._nodes = {user: node for node, user in config.users.items()}
         self._files: Counter[str] = Counter()  # that came, by node
         self._spectrum: list[np.ndarray] = []
@@ -118,8 +121,8 @@ class Session:
 
     def take_frame(self, frame: ReceivedFrame) -> None:
         """Write a frame down, then decode what it completes."""
-        self.folder.write_npz_plain(f"received/frame-{self.frames:05d}.npz", **frame_arrays(frame))
-        self.folder.append_line(METRICS_LOG, frame_line(self.frames, frame))
+        self.folder.write_npz_plain(frame_name(self.frames), **frame_arrays(frame))
+        self._emit(frame_event(self.frames, frame))
         self.frames += 1
         for stage, seconds in frame.stage_s.items():
             self.stage_s[stage].append(seconds)
@@ -143,7 +146,16 @@ class Session:
             "codec": picture.codec,
         }
         self.pictures.append(facts)
-        self.folder.append_line(METRICS_LOG, {"event": "picture", **facts, "decode_s": picture.decode_s})
+        self._emit(
+            PictureDecoded(
+                user=picture.user,
+                picture=picture.picture,
+                file=name,
+                lost_share=picture.lost_share,
+                codec=picture.codec,
+                decode_s=picture.decode_s,
+            )
+        )
 
     def finish(self) -> None:
         """The stream has ended: take its last frames, decode what is left with lost parts as erasures."""
@@ -154,7 +166,7 @@ class Session:
             self.keep(picture)
         if self._spectrum:
             self.folder.write_npz(
-                "received/iq.npz",
+                IQ,
                 samples=np.concatenate(self._spectrum, axis=1),
                 sample_rate_hz=np.float64(self.config.waveform.sample_rate_hz),
             )
@@ -177,9 +189,9 @@ class Session:
             log.warning("%s: a file is left out: %s", file.node, error)
 
     def write_summary(self, complete: bool) -> None:
-        """received/server.json: counts, what each node measured, and the time spent in each stage."""
+        """The summary: counts, what each node measured, and the time spent in each stage."""
         self.folder.write_json(
-            "received/server.json",
+            SUMMARY,
             {
                 "complete": complete,
                 "expects": self.config.expects,
@@ -214,26 +226,25 @@ def warm_up(config: ServerConfig) -> None:
     receiver.flush()
 
 
-def frame_line(number: int, frame: ReceivedFrame) -> dict[str, object]:
-    """One line of metrics.jsonl: all of it but the keys that end in _s depends on the seed alone."""
-    return {
-        "event": "frame",
-        "frame": number,
-        "first_sample": frame.first_sample,
-        "timing_samples": frame.timing_samples,
-        "cfo_hz": frame.cfo_hz,
-        "statistic": frame.statistic,
-        "no": frame.no,
-        "users": [
-            {
-                "user": part.user,
-                "header": part.header is not None,
-                "picture": part.header.picture if part.header else None,
-                "part": part.header.part if part.header else None,
-                "cfo_hz": part.cfo_hz,
-                "mean_no_eff": float(np.mean(part.no_eff, dtype=np.float64)),
-            }
+def frame_event(number: int, frame: ReceivedFrame) -> FrameReceived:
+    """What is written down of a frame."""
+    return FrameReceived(
+        frame=number,
+        first_sample=frame.first_sample,
+        timing_samples=frame.timing_samples,
+        cfo_hz=frame.cfo_hz,
+        statistic=frame.statistic,
+        no=frame.no,
+        users=[
+            UserPart(
+                user=part.user,
+                header=part.header is not None,
+                picture=part.header.picture if part.header else None,
+                part=part.header.part if part.header else None,
+                cfo_hz=part.cfo_hz,
+                mean_no_eff=float(np.mean(part.no_eff, dtype=np.float64)),
+            )
             for part in frame.users
         ],
-        **{f"{stage}_s": seconds for stage, seconds in frame.stage_s.items()},
-    }
+        stage_s=frame.stage_s,
+    )

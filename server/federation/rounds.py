@@ -23,22 +23,17 @@ from testbed.federation.screening import screened
 from testbed.federation.tensors import pack
 from testbed.files import ensure_folder
 from testbed.privacy.mechanisms.registry import open_mechanism
-from testbed.record.folder import METRICS_LOG, RunFolder
+from testbed.record.events import AnyEvent, Bound, Progress, RoundDone, Started, recording
+from testbed.record.folder import RunFolder, pair_name
 from testbed.text import printable
 
 log = logging.getLogger(__name__)
-
-
-def pair_name(number: int, half: str) -> str:
-    """Where the pair of a round lies in the run folder."""
-    return f"rounds/{number:02d}/{half}.onnx"
 
 
 def run_rounds(
     config: TeacherConfig,
     out: Path,
     should_stop: Callable[[], bool],
-    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Serve one federated run.
 
@@ -48,8 +43,6 @@ def run_rounds(
     out : Path
         The run folder.
     should_stop : callable
-    tell : callable
-        Given short lines for a supervisor: ``bound ADDRESS``, ``progress ROUNDS OF UPLOADS``.
 
     Raises
     ------
@@ -58,9 +51,12 @@ def run_rounds(
     RunIncomplete
         If ``should_stop`` says so first.
     """
-    with hosting(config.control, config.name, tell, dict.fromkeys(config.expects, "edge")) as hub:
-        ensure_folder(out)
-        Rounds(hub, config, RunFolder(out), should_stop, tell).run()
+    folder, roles = RunFolder(ensure_folder(out)), dict.fromkeys(config.expects, "edge")
+    with (
+        recording(folder, config.name, config.expects) as events,
+        hosting(config.control, config.name, lambda at: events.emit(Bound(control=at)), roles) as hub,
+    ):
+        Rounds(hub, config, folder, should_stop, events.emit).run()
 
 
 class Round(msgspec.Struct):
@@ -80,8 +76,9 @@ class Rounds:
     hub : Hub
     config : TeacherConfig
     folder : RunFolder
-    should_stop, tell : callable
-        As :func:`run_rounds` has them.
+    should_stop : callable
+    emit : callable
+        Takes what happens.
     """
 
     def __init__(
@@ -90,7 +87,7 @@ class Rounds:
         config: TeacherConfig,
         folder: RunFolder,
         should_stop: Callable[[], bool],
-        tell: Callable[[str], None],
+        emit: Callable[[AnyEvent], None],
     ) -> None:
         self.hub, self.config, self.folder = hub, config, folder
         self.public = Unlabelled.read(Path(config.public))
@@ -98,7 +95,7 @@ class Rounds:
         self.mechanism = open_mechanism(config.mechanism, config.noise_multiplier)
         self.attendance = Attendance(hub, config.expects, config.quorum, config.deadline_s, should_stop)
         self.uploads = 0
-        self._should_stop, self._tell = should_stop, tell
+        self._should_stop, self._emit = should_stop, emit
 
     def run(self) -> None:
         """All rounds."""
@@ -119,7 +116,8 @@ class Rounds:
         self.attendance.wait_ready()
         self.hub.broadcast(Start(samples=0, run=printable(self.folder.path.name)))
         self.hub.broadcast(PublicSet(pixels=pictures.shape[1], pictures=pictures.astype("<f4").tobytes()))
-        self._tell(f"progress 0 {config.rounds} 0")
+        self._emit(Started())
+        self._emit(self.progress(0))
         self.hand_out(pair)
         for number in range(1, config.rounds + 1):
             ask = Ask(
@@ -169,12 +167,18 @@ class Rounds:
         self.uploads += len(came.released)
         return came
 
+    def progress(self, done: int) -> Progress:
+        """How far the run is."""
+        return Progress(
+            done=done, total=self.config.rounds, unit="rounds", counted=self.uploads, counted_unit="uploads"
+        )
+
     def write_down(self, number: int, pair: Pair, came: Round) -> None:
-        """One line for the evaluator, who reads it when all nodes have ended."""
-        line = {"event": "round", "round": number, "uploads": len(came.released), "sha256": pair.sha256}
+        """What the evaluator reads when all nodes have ended."""
         why = {"refused": came.refused, "rejected": came.rejected, "missing": came.missing}
-        self.folder.append_line(METRICS_LOG, line | why | {"lost": dict(self.attendance.lost)})
-        self._tell(f"progress {number} {self.config.rounds} {self.uploads}")
+        done = RoundDone(round=number, uploads=len(came.released), sha256=pair.sha256, **why)
+        self._emit(msgspec.structs.replace(done, lost=dict(self.attendance.lost)))
+        self._emit(self.progress(number))
         counts = ", ".join(f"{len(whom)} {what}" for what, whom in why.items())
         log.info("round %d: %d uploads, %s", number, len(came.released), counts)
 

@@ -43,7 +43,7 @@ EPILOG_RUN = (
     "Examples:  semtb run two-users --seed 7  |  semtb run two-users --images ~/photos --set air.snr_db=10  |  "
     "semtb run my.toml --set edges.edge-1.images=/data/kodak --out results/first"
 )
-WITHOUT_KERNELS = ("doctor", "scenarios", "resolve", "switch", "deploy")  # they neither compute nor draw
+WITHOUT_KERNELS = ("doctor", "scenarios", "resolve", "switch", "watch", "deploy")  # they neither compute nor draw
 
 EPILOG_SWEEP = (
     "Examples:  semtb sweep two-users --seeds 20  |  semtb sweep two-users --over air.snr_db=-10:25:5 "
@@ -182,6 +182,23 @@ def switch(
 
         if not offer_switch(control, codec, edge or [], at_frame, should_stop, typer.echo):
             raise typer.Exit(1)
+
+
+@app.command(epilog="Example:  semtb watch runs/20261122T011500Z-two-users-3fa9c1 --json | jq .event")
+def watch(
+    run_dir: Annotated[Path, typer.Argument(help="The folder of a run that goes on, or of one that has ended.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON for each event, as the folder has it.")
+    ] = False,
+) -> None:
+    """Tell what happens in a run, from its first event to its last."""
+    from testbed.record.events import in_words
+    from testbed.record.events import watch as follow
+    from testbed.record.folder import RunFolder, encode
+
+    with NodeProcess("watch") as should_stop:
+        for event in follow(RunFolder(run_dir), should_stop):
+            print(encode(event).decode() if as_json else in_words(event), flush=True)
 
 
 @app.command()

@@ -40,13 +40,13 @@ def server(
         with NodeProcess(node.name, lambda: RunFolder(folder).discard_partials()) as should_stop:
             from server.federation.rounds import run_rounds
 
-            run_rounds(node, folder, should_stop, lambda line: print(line, flush=True))
+            run_rounds(node, folder, should_stop)
         return
     folder = out if out is not None else RunFolder.create("runs", node.server.name).path
     with NodeProcess(node.server.name, lambda: RunFolder(folder).discard_partials()) as should_stop:
         from server.node import run_server
 
-        run_server(node, folder, should_stop, lambda line: print(line, flush=True))
+        run_server(node, folder, should_stop)
     if out is None:
         typer.echo(f"received: {folder}")
 

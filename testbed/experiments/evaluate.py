@@ -25,11 +25,21 @@ from testbed.experiments.measure import Measured, Sent, measure
 from testbed.experiments.simulate import make_medium
 from testbed.phy.interleave import interleave
 from testbed.record import provenance
-from testbed.record.folder import CODECS, FIGURE_DATA, SCENARIO, RunFolder, bound_name, received_name, symbols_name
+from testbed.record.folder import (
+    CODECS,
+    FIGURE_DATA,
+    FRAMES,
+    IQ,
+    SCENARIO,
+    SUMMARY,
+    RunFolder,
+    bound_name,
+    node_name,
+    received_name,
+    symbols_name,
+)
 from testbed.record.schema import Metrics, Result, Stage, Timing, write_result
 
-SUMMARY = "received/server.json"
-IQ = "received/iq.npz"
 SPECTRUM_SAMPLES = 65_536
 STAGES = ("encode", "modulate", "sync", "estimate", "detect", "header", "decode")  # in the order of processing
 EVENTS_SHOWN = 5
@@ -55,7 +65,7 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
     scenario = load_scenario(folder.file(SCENARIO))
     summary = folder.read_json(SUMMARY) if folder.has(SUMMARY) else {}
     nodes = summary.get("nodes", {})
-    frames = [frame_from_arrays(folder.read_npz(name)) for name in folder.names("received", "frame-*.npz")]
+    frames = [frame_from_arrays(folder.read_npz(name)) for name in folder.names(*FRAMES)]
     metrics = Metrics()
     if frames or complete:
         codecs = codecs_of(folder, scenario)
@@ -97,7 +107,7 @@ def carried_by(
     name = scenario.air.name
     own = [edge.radio for edge in scenario.edges if edge.radio]
     expected, foreign = summary.get("expects"), "what lay between the radios is not known"
-    if own and not folder.has(f"nodes/{name}.toml"):
+    if own and not folder.has(node_name(name)):
         return None, [f"no bound: {foreign}"] if all(radio.startswith("zmq:") for radio in own) else []
     if isinstance(expected, list) and name not in expected:
         return None, [f"no bound: the scenario's air took no part in this run, and {foreign}"]

@@ -12,36 +12,38 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from rich.progress import Progress
+from rich.progress import Progress as ProgressBar
 
 from testbed.experiments.stopping import ONE_THREAD, SUPERVISED
+from testbed.record.events import Bound, EventTail, Progress
+from testbed.record.folder import RunFolder
 
 TERM_GRACE_S = 1.5  # from SIGTERM to SIGKILL; a run ends within 3 s, the rest is for the result file
 TAIL_BYTES = 8192
 
 
 class Watch:
-    """What a server says on its standard output, and the bar that shows it.
+    """What the events of a run say, and the bar that shows it.
 
     ``waiting`` is shown once the server has bound; ``going`` may name ``{done}``, ``{total}``, ``{counted}``.
     """
 
-    def __init__(self, bar: Progress, waiting: str, going: str) -> None:
+    def __init__(self, folder: RunFolder, bar: ProgressBar, waiting: str, going: str) -> None:
         self.bound = False
+        self._tail = EventTail(folder)
         self._bar = bar
         self._waiting, self._going = waiting, going
         self._task = bar.add_task("starting", total=None)
 
-    def on_line(self, name: str, line: str) -> None:
-        """Take one line of a child: ``bound ...`` or ``progress DONE TOTAL COUNTED``."""
-        word, *rest = line.split() or [""]
-        if word == "bound":
-            self.bound = True
-            self._bar.update(self._task, description=self._waiting)
-        elif word == "progress" and len(rest) == 3 and all(part.isdigit() for part in rest):
-            done, total, counted = map(int, rest)
-            description = self._going.format(done=done, total=total, counted=counted)
-            self._bar.update(self._task, total=total, completed=done, description=description)
+    def look(self) -> None:
+        """Take in what has happened since the last call."""
+        for event in self._tail.new():
+            if isinstance(event, Bound):
+                self.bound = True
+                self._bar.update(self._task, description=self._waiting)
+            elif isinstance(event, Progress):
+                words = self._going.format(done=event.done, total=event.total, counted=event.counted)
+                self._bar.update(self._task, total=event.total, completed=event.done, description=words)
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from testbed.experiments.plutos import loopback_pluto, unserved, with_wait
 from testbed.files import write_aside
 from testbed.radio.base import RadioSettings
 from testbed.radio.registry import check_uri, require_driver
+from testbed.record.folder import SCENARIO, node_name
 
 # Below Linux's range of ephemeral ports (32768..60999), so that no outgoing connection takes one meanwhile.
 FREE_PORTS = range(20_000, 32_000)
@@ -201,8 +202,8 @@ def require_free(scenario: Scenario, nodes: list[Node]) -> None:
 
 def write_configs(folder: Path, scenario: Scenario, nodes: list[Node]) -> dict[str, Path]:
     """Write scenario.toml and nodes/<name>.toml; returns each node's file."""
-    write_aside(folder / "scenario.toml", dump(scenario))
-    return {node.name: write_aside(folder / "nodes" / f"{node.name}.toml", dump(node.config)) for node in nodes}
+    write_aside(folder / SCENARIO, dump(scenario))
+    return {node.name: write_aside(folder / node_name(node.name), dump(node.config)) for node in nodes}
 
 
 def by_hand(nodes: list[Node], files: dict[str, Path], out: Path) -> list[str]:

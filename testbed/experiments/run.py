@@ -25,7 +25,8 @@ from testbed.experiments.scenario_files import open_scenario
 from testbed.experiments.stopping import StopRequest
 from testbed.experiments.tables import print_table
 from testbed.record import provenance
-from testbed.record.folder import METRICS_LOG, RunFolder
+from testbed.record.events import end_events
+from testbed.record.folder import EVENTS, RESULT, SCENARIO, SUMMARY, RunFolder, log_name
 from testbed.record.schema import Counted, Result, Timing, read_result, write_result
 
 RUNS = "runs"
@@ -155,25 +156,26 @@ def run_processes(
     assert isinstance(server.config, ServerConfig)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        watch = Watch(bar, "getting ready", "on the air, {counted} frames received")
-        with Family(watch.on_line, debug) as family:
+        watch = Watch(folder, bar, "getting ready", "on the air, {counted} frames received")
+        with Family(debug=debug) as family:
 
             def start(node: Node, *more: str) -> None:
                 command = elsewhere.get(node.name) or node_command(node.kind, str(files[node.name]), *more)
                 called = f"the SSH connection of {node.name}" if node.name in elsewhere else ""
-                family.start(node.name, command, folder.path / "logs" / f"{node.name}.log", called)
+                family.start(node.name, command, folder.file(log_name(node.name)), called)
 
             start(server, "--out", str(folder.path))
             while not watch.bound:
+                watch.look()
                 if (outcome := trouble(family, stop)) is not None:
                     return outcome
                 time.sleep(LOOK_S)
             for node in members:
                 start(node)
-            return watch_over(family, server.name, stop)
+            return watch_over(family, server.name, stop, watch)
 
 
-def watch_over(family: Family, server: str, stop: StopRequest, only_server: bool = False) -> Outcome:
+def watch_over(family: Family, server: str, stop: StopRequest, watch: Watch, only_server: bool = False) -> Outcome:
     """Wait until the server has ended and the others have had time to, or one of them is not well.
 
     With ``only_server`` it is the server that says whether a run goes on without another node.
@@ -181,6 +183,7 @@ def watch_over(family: Family, server: str, stop: StopRequest, only_server: bool
     needed = [server] if only_server else None
     until = math.inf
     while family.alive() and time.monotonic() < until:
+        watch.look()
         if (outcome := trouble(family, stop, needed)) is not None:
             return outcome
         if server not in family.alive():
@@ -219,10 +222,10 @@ def cause(ended: Ended) -> str:
 def tidy(folder: RunFolder) -> None:
     """Remove what killed processes left half written. All of them are gone."""
     folder.discard_partials()
-    if folder.has(METRICS_LOG):
-        lines = folder.read_bytes(METRICS_LOG)
+    if folder.has(EVENTS):
+        lines = folder.read_bytes(EVENTS)
         if not lines.endswith(b"\n"):
-            folder.write_bytes(METRICS_LOG, lines[: lines.rfind(b"\n") + 1])
+            folder.write_bytes(EVENTS, lines[: lines.rfind(b"\n") + 1])
 
 
 def mark_incomplete(folder: RunFolder, scenario: Scenario, reason: str, wall_time_s: float) -> None:
@@ -239,6 +242,7 @@ def mark_incomplete(folder: RunFolder, scenario: Scenario, reason: str, wall_tim
         timing=Timing(wall_time_s=wall_time_s),
     )
     write_result(folder, result)
+    end_events(folder, reason)
 
 
 def finish(
@@ -265,7 +269,7 @@ def finish(
 
 def show_switches(folder: RunFolder, console: Console) -> None:
     """What became of each live switch."""
-    switches = folder.read_json("received/server.json").get("switches", [])
+    switches = folder.read_json(SUMMARY).get("switches", [])
     for switch in switches:
         if switch["agreed"]:
             words = f"{switch['edge']}: {switch['codec']} from frame {switch['first_frame']} on"
@@ -315,21 +319,21 @@ def table_of_counts(found: Sequence[Counted]) -> Table:
 def report(run_dir: Path, console: Console) -> None:
     """`semtb report`: measure a run folder if that was not done yet, then draw it; a federated one is drawn only."""
     folder = RunFolder(run_dir)
-    from testbed.experiments.evaluate import SUMMARY, evaluate
+    from testbed.experiments.evaluate import evaluate
     from testbed.record.federated import is_federated
     from testbed.report.make import make_report
 
     if is_federated(folder):
         console.print(f"report: {make_report(run_dir)}", soft_wrap=True)
         return
-    known = read_result(folder) if folder.has("result.json") else None
-    if (known is None or not known.metrics.users) and folder.has("scenario.toml"):
+    known = read_result(folder) if folder.has(RESULT) else None
+    if (known is None or not known.metrics.users) and folder.has(SCENARIO):
         # The server's summary says whether all was received: nodes started by hand leave no result.json of their own.
         complete = folder.has(SUMMARY) and bool(folder.read_json(SUMMARY).get("complete"))
         reason = "" if complete else known.reason if known else "the server did not get to its end"
         evaluate(run_dir, complete, reason, known.timing.wall_time_s if known else None)
     page = make_report(run_dir)
-    if folder.has("result.json"):
+    if folder.has(RESULT):
         show(read_result(folder), console)
     console.print(f"report: {page}", soft_wrap=True)
     sys.stdout.flush()

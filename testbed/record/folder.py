@@ -5,7 +5,8 @@
     runs/20261122T011500Z-two-users-3fa9c1/
       scenario.toml  nodes/<node>.toml  logs/<node>.log
       result.json                      schema.Result
-      metrics.jsonl                    one line an event, appended while the run goes on
+      events.jsonl                     one event a line, appended while the run goes on (testbed.record.events)
+      events.address                   where the same events are published, while it does
       sent/<node>/<nnn>.png, .npy      the pictures as they were encoded, and the symbols that were sent for each
       codecs/<name>-<hash>.*           codecs that came into use while the run went on
       received/<node>-<nnn>.png        what the server made of them
@@ -35,11 +36,50 @@ from testbed.text import printable
 
 RESULT = "result.json"
 SCENARIO = "scenario.toml"
-METRICS_LOG = "metrics.jsonl"
+EVENTS = "events.jsonl"
+EVENTS_ADDRESS = "events.address"
 DIARY = "rounds.jsonl"  # in a federated edge's own folder: what it installed, and what its ledger held by then
 FIGURE_DATA = "figures/data.npz"
 REPORT = "report.html"
 CODECS = "codecs"
+SUMMARY = "received/server.json"  # what the server counted, and what each node measured
+IQ = "received/iq.npz"  # the first samples as they came
+FRAMES = "received", "frame-*.npz"  # folder and pattern of ``frame_name``
+
+
+def node_name(node: str) -> str:
+    """Where a node's own configuration lies."""
+    return f"nodes/{node}.toml"
+
+
+def log_name(node: str) -> str:
+    """Where a node's log lies."""
+    return f"logs/{node}.log"
+
+
+def frame_name(number: int) -> str:
+    """Where a received frame's symbols lie."""
+    return f"received/frame-{number:05d}.npz"
+
+
+def figure_name(key: str, suffix: str) -> str:
+    """Where a figure lies, as ``svg`` or ``png``."""
+    return f"figures/{key}.{suffix}"
+
+
+def pair_name(number: int, half: str) -> str:
+    """Where the encoder or decoder of a round of a federation lies."""
+    return f"rounds/{number:02d}/{half}.onnx"
+
+
+def learner_folder(edge: str) -> str:
+    """Where a federated edge keeps what is its own: records, ledger, installed pair."""
+    return f"edges/{edge}"
+
+
+def sample_name(index: int) -> str:
+    """Where a picture of a federation's blindly chosen sample lies."""
+    return f"sample/{index:03d}.png"
 
 
 def sent_name(node: str, index: int) -> str:

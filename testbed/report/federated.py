@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from testbed.record.federated import FederatedResult, Sample, read_federated
-from testbed.record.folder import REPORT, RunFolder
+from testbed.record.folder import REPORT, RunFolder, figure_name
 from testbed.report import drawing, federated_figures
 from testbed.report import federated_words as words
 from testbed.report.captions import Drawn
@@ -74,8 +74,8 @@ def draw_figures(result: FederatedResult, folder: RunFolder, missing: list[str])
                 missing.append(f"figure “{recipe.title}”: result.json has no numbers for it")
             continue
         figure = Drawn(key=recipe.key, title=recipe.title, caption=recipe.caption, alt=recipe.alt, svg=sheet.svg())
-        folder.write_text(f"figures/{figure.key}.svg", figure.svg)
-        folder.write_bytes(f"figures/{figure.key}.png", sheet.png())
+        folder.write_text(figure_name(figure.key, "svg"), figure.svg)
+        folder.write_bytes(figure_name(figure.key, "png"), sheet.png())
         drawn.append(figure)
     return drawn
 

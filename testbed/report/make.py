@@ -7,7 +7,7 @@ from typing import Any
 
 from testbed.errors import DataError
 from testbed.record.federated import is_federated
-from testbed.record.folder import REPORT, RunFolder
+from testbed.record.folder import REPORT, RunFolder, figure_name
 from testbed.report import drawing, pictures
 from testbed.report.captions import Drawn, draw_figures
 from testbed.report.federated import make_federated_report
@@ -43,11 +43,11 @@ def make_report(run_dir: Path) -> Path:
     record = load(folder)
     drawn = draw_figures(record)
     for figure in drawn:
-        folder.write_text(f"figures/{figure.key}.svg", figure.svg)
+        folder.write_text(figure_name(figure.key, "svg"), figure.svg)
     if record.pictures:
         rows = [picture for picture, _ in record.pictures[:FIGURE_PICTURES]]
-        folder.write_bytes("figures/pictures.png", pictures.comparison(rows))
-        folder.write_bytes("figures/overview.png", make_hero(run_dir, record))
+        folder.write_bytes(figure_name("pictures", "png"), pictures.comparison(rows))
+        folder.write_bytes(figure_name("overview", "png"), make_hero(run_dir, record))
     return folder.write_text(REPORT, render(record, drawn))
 
 

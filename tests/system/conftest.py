@@ -47,9 +47,10 @@ class Run:
             time.sleep(0.02)
 
     def lines(self) -> list[str]:
-        """Whole lines of metrics.jsonl so far."""
-        log = self.folder / "metrics.jsonl"
-        return log.read_text().splitlines() if log.exists() else []
+        """Events of frames and pictures so far."""
+        log = self.folder / "events.jsonl"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [line for line in lines if '"event":"frame"' in line or '"event":"picture"' in line]
 
     def finish(self) -> int:
         """Wait for the end; its status."""

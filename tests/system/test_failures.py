@@ -53,7 +53,7 @@ def check_what_is_left(run: Run, reason: str) -> None:
     result = json.loads((run.folder / "result.json").read_text())
     assert result["complete"] is False
     assert reason in result["reason"]
-    text = (run.folder / "metrics.jsonl").read_text()
+    text = (run.folder / "events.jsonl").read_text()
     assert text.endswith("\n")
     frames = [line for line in map(json.loads, text.splitlines()) if line["event"] == "frame"]
     assert len(frames) >= 2

@@ -29,8 +29,9 @@ BUSY = "while True: pass"
 
 
 def without_time(log: Path) -> list[dict[str, object]]:
-    """Lines of metrics.jsonl without the keys that end in _s."""
+    """Events of frames and pictures, in order, without the keys that end in _s."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
+    lines = [line for line in lines if line["event"] in ("frame", "picture")]
     return [{key: value for key, value in line.items() if not key.endswith("_s")} for line in lines]
 
 
@@ -56,7 +57,7 @@ def test_one_seed_gives_one_result_whatever_the_machine_does(start_run: Callable
             process.kill()
             process.wait()
     assert frames(first.folder) == frames(second.folder)
-    assert without_time(first.folder / "metrics.jsonl") == without_time(second.folder / "metrics.jsonl")
+    assert without_time(first.folder / "events.jsonl") == without_time(second.folder / "events.jsonl")
     results = [read_result(RunFolder(run.folder)) for run in (first, second)]
     assert metrics_bytes(results[0]) == metrics_bytes(results[1])
     scenario = open_scenario("two-users", ["max_pixels=12000"], int(SEED), str(photographs))
@@ -85,7 +86,7 @@ def test_the_shipped_scenario_tells_all_there_is_to_know(start_run: Callable[...
         assert user["images"] == 1
         assert user["channel_uses"] == pytest.approx(427 * 640 * 3 / 6, rel=0.01)
         assert 20 < user["psnr_db"] <= user["single_user_psnr_db"] + 0.5
-    for name in ("scenario.toml", "metrics.jsonl", "nodes/air.toml", "logs/server.log"):
+    for name in ("scenario.toml", "events.jsonl", "nodes/air.toml", "logs/server.log"):
         assert (folder / name).is_file()
     for node in ("edge-1", "edge-2"):
         assert (folder / "received" / f"{node}-000.png").is_file()

@@ -357,11 +357,11 @@ class Hub(End):
 
 @contextmanager
 def hosting(
-    address: str, name: str, tell: Callable[[str], None], roles: Mapping[str, str] | None = None
+    address: str, name: str, bound: Callable[[str], None], roles: Mapping[str, str] | None = None
 ) -> Iterator[Hub]:
-    """A hub for one run: ``bound ADDRESS`` is told, and however the run ends, every member hears that and why."""
+    """A hub for one run: ``bound`` is told its address, and however the run ends, every member hears that and why."""
     with Hub(address, name, roles) as hub:
-        tell(f"bound {address}")
+        bound(address)
         reason = "the server ended"
         try:
             yield hub

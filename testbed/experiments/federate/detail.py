@@ -10,8 +10,9 @@ from testbed.data.partition import Labelled
 from testbed.experiments.federate.plan import Plan
 from testbed.federation.config import LearnerConfig
 from testbed.privacy.ledger import Entry, read_entries
+from testbed.record.events import RoundDone, read_events
 from testbed.record.federated import Client, Rejection, Sample
-from testbed.record.folder import DIARY, METRICS_LOG, RunFolder
+from testbed.record.folder import DIARY, RunFolder, sample_name
 
 SAMPLES = 20  # the first of the test part, whatever becomes of them
 
@@ -39,22 +40,21 @@ def keep_samples(predictions: np.ndarray, test: Labelled, side: int, folder: Run
     """The first test pictures as files, dark on light, with the class named for each. All nodes have ended by then."""
     kept = []
     for index in range(min(SAMPLES, len(test))):
-        name = f"sample/{index:03d}.png"
+        name = sample_name(index)
         folder.write_png(name, np.round(255 * (1 - test.pictures[index].reshape(side, side))))
         kept.append(Sample(file=name, label=int(test.labels[index]), predictions=predictions[:, index].tolist()))
     return kept
 
 
-def round_lines(folder: RunFolder) -> dict[int, dict]:
+def rounds_done(folder: RunFolder) -> dict[int, RoundDone]:
     """What the server wrote down of each round."""
-    lines = folder.read_lines(METRICS_LOG) if folder.has(METRICS_LOG) else []
-    return {line["round"]: line for line in lines if line.get("event") == "round"}
+    return {event.round: event for event in read_events(folder) if isinstance(event, RoundDone)}
 
 
 def client_rows(configs: Plan, clients: list[Labelled], folder: RunFolder) -> list[Client]:
     """One row for each edge, without accuracies."""
-    lines = round_lines(folder)
-    lost = lines[max(lines)]["lost"] if lines else {}
+    rounds = rounds_done(folder)
+    lost = rounds[max(rounds)].lost if rounds else {}
     rows = []
     for edge, records in zip(configs.edges, clients, strict=True):
         entries = read_entries(Path(edge.privacy.ledger))
@@ -65,9 +65,9 @@ def client_rows(configs: Plan, clients: list[Labelled], folder: RunFolder) -> li
                 snr_db=edge.link.snr_db,
                 labels=np.bincount(records.labels, minlength=configs.server.classes).tolist(),
                 releases=len(entries),
-                refused=sum(edge.name in line["refused"] for line in lines.values()),
-                rejected=sum(edge.name in line["rejected"] for line in lines.values()),
-                missing=sum(edge.name in line["missing"] for line in lines.values()),
+                refused=sum(edge.name in one.refused for one in rounds.values()),
+                rejected=sum(edge.name in one.rejected for one in rounds.values()),
+                missing=sum(edge.name in one.missing for one in rounds.values()),
                 lost=lost.get(edge.name, ""),
                 epsilon=entries[-1].epsilon if entries else 0.0,
             )
@@ -97,8 +97,8 @@ def rejections(folder: RunFolder) -> list[Rejection]:
     """Uploads that the server did not take."""
     return [
         Rejection(round=number, node=node, reason=reason)
-        for number, line in sorted(round_lines(folder).items())
-        for node, reason in line["rejected"].items()
+        for number, done in sorted(rounds_done(folder).items())
+        for node, reason in done.rejected.items()
     ]
 
 

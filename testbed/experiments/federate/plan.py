@@ -18,7 +18,7 @@ from testbed.federation.config import DEADLINE_S, ROLE, LearnerConfig, PrivacyPa
 from testbed.files import write_aside
 from testbed.privacy.accounting import DELTA
 from testbed.privacy.budget import EPSILONS, noise_multiplier
-from testbed.record.folder import RunFolder
+from testbed.record.folder import RunFolder, learner_folder, node_name
 
 SERVER = "server"
 HOST = "127.0.0.1"
@@ -62,7 +62,7 @@ def links(clients: int) -> list[Link]:
 
 def edge_folder(folder: RunFolder, name: str) -> Path:
     """An edge's own folder: its records, its ledger, what it installed."""
-    return folder.path / "edges" / name
+    return folder.file(learner_folder(name))
 
 
 def plan(options: Options, task: Opened, folder: RunFolder) -> Plan:
@@ -150,7 +150,7 @@ def write_parts(configs: Plan, parts: Split, folder: RunFolder) -> dict[str, Pat
     for edge, records in zip(configs.edges, parts.clients, strict=True):
         records.write(Path(edge.records))
     nodes: dict[str, Strict] = {configs.server.name: configs.server} | {edge.name: edge for edge in configs.edges}
-    return {name: write_aside(folder.path / "nodes" / f"{name}.toml", dump(config)) for name, config in nodes.items()}
+    return {name: write_aside(folder.file(node_name(name)), dump(config)) for name, config in nodes.items()}
 
 
 def parse_epsilon(text: str) -> float:

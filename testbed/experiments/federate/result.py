@@ -22,7 +22,7 @@ from testbed.experiments.federate.detail import (
     keep_samples,
     ledger_lengths,
     rejections,
-    round_lines,
+    rounds_done,
     standard_error,
 )
 from testbed.experiments.federate.plan import Options, Plan
@@ -31,8 +31,9 @@ from testbed.privacy.accounting import DELTA, epsilon_spent
 from testbed.privacy.ledger import read_entries
 from testbed.privacy.mechanisms.registry import mechanism_class
 from testbed.record import provenance
+from testbed.record.events import RoundDone
 from testbed.record.federated import Client, Comparison, FederatedResult, Round
-from testbed.record.folder import RESULT, RunFolder
+from testbed.record.folder import RESULT, RunFolder, pair_name
 
 if TYPE_CHECKING:  # torch, which nobody needs to read a result
     from testbed.experiments.federate.baselines import Judge, Score
@@ -169,9 +170,7 @@ def versions() -> dict[str, str]:
 
 def judged_rounds(configs: Plan, folder: RunFolder, score: Callable[[Classifier], Score]) -> list[Round]:
     """Every round's pair, judged, with what the edges' ledgers say was spent until then."""
-    from server.federation.rounds import pair_name
-
-    lines = round_lines(folder)
+    rounds_of = rounds_done(folder)
     ledgers = [read_entries(Path(edge.privacy.ledger)) for edge in configs.edges]
     ends = [ledger_lengths(edge, configs.server.rounds) for edge in configs.edges]
     rounds = []
@@ -181,17 +180,17 @@ def judged_rounds(configs: Plan, folder: RunFolder, score: Callable[[Classifier]
         # Edges with the same releases need to be composed once only.
         events = [[entry.event for entry in ledger[: end[number]]] for ledger, end in zip(ledgers, ends, strict=True)]
         spent = {msgspec.json.encode(of_edge): of_edge for of_edge in events}
-        line = lines.get(number, {"uploads": 0, "refused": {}, "rejected": {}, "missing": {}})
+        done = rounds_of.get(number, RoundDone(round=number, uploads=0))
         rounds.append(
             Round(
                 round=number,
                 accuracy=judged.test,
                 validation_accuracy=judged.validation,
                 epsilon=finite(max(epsilon_spent(of_edge) for of_edge in spent.values())),
-                uploads=line["uploads"],
-                refused=len(line["refused"]),
-                rejected=len(line["rejected"]),
-                missing=len(line["missing"]),
+                uploads=done.uploads,
+                refused=len(done.refused),
+                rejected=len(done.rejected),
+                missing=len(done.missing),
             )
         )
     return rounds
@@ -226,8 +225,6 @@ def check_installed(configs: Plan, lost: list[str], folder: RunFolder) -> Classi
     CodecError
         If one has installed another.
     """
-    from server.federation.rounds import pair_name
-
     last = configs.server.rounds
     wanted = Classifier(*(folder.read_bytes(pair_name(last, half)) for half in ("encoder", "decoder")))
     for edge in configs.edges:

@@ -19,7 +19,7 @@ from testbed.experiments.federate.tasks import open_task
 from testbed.experiments.processes import Family, Watch, node_command
 from testbed.experiments.run import LOOK_S, Outcome, make_folder, trouble, watch_over
 from testbed.experiments.stopping import StopRequest
-from testbed.record.folder import REPORT, RunFolder
+from testbed.record.folder import REPORT, RunFolder, log_name
 from testbed.report.make import make_report
 
 
@@ -82,18 +82,19 @@ def run_processes(
     """Start server and edges, and wait until the server has ended: it is the one that says who may be missing."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        watch = Watch(bar, "edges learn alone", "round {done} of {total}, {counted} uploads")
-        with Family(watch.on_line, debug) as family:
+        watch = Watch(folder, bar, "edges learn alone", "round {done} of {total}, {counted} uploads")
+        with Family(debug=debug) as family:
 
             def start(name: str, kind: str, *more: str) -> None:
-                family.start(name, node_command(kind, str(files[name]), *more), folder.path / "logs" / f"{name}.log")
+                family.start(name, node_command(kind, str(files[name]), *more), folder.file(log_name(name)))
 
             start(SERVER, "server", "--out", str(folder.path))
             while not watch.bound:
+                watch.look()
                 if (outcome := trouble(family, stop)) is not None:
                     return outcome
                 time.sleep(LOOK_S)
             for name in files:
                 if name != SERVER:
                     start(name, "edge")
-            return watch_over(family, SERVER, stop, only_server=True)
+            return watch_over(family, SERVER, stop, watch, only_server=True)

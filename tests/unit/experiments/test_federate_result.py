@@ -29,7 +29,7 @@ from testbed.experiments.federate.table import show
 from testbed.experiments.federate.tasks import open_task
 from testbed.privacy.ledger import Budget, Ledger, read_entries
 from testbed.record.federated import Client, read_federated
-from testbed.record.folder import DIARY, METRICS_LOG, RunFolder
+from testbed.record.folder import DIARY, EVENTS, RunFolder
 from testbed.report.make import make_report
 from tests.unit.report.html_page import Page
 from tests.unit.report.synthetic_federated import make_federated
@@ -128,8 +128,8 @@ def test_epsilon_in_the_result_counts_what_earlier_runs_released(tmp_path: Path,
     for number in (0, 1, 2):
         for half in ("encoder", "decoder"):
             folder.write_bytes(f"rounds/{number:02d}/{half}.onnx", b"")
-    folder.append_line(METRICS_LOG, round_line(1))
-    folder.append_line(METRICS_LOG, round_line(2, refused={"edge-1": "spent"}))
+    folder.append_line(EVENTS, round_line(1))
+    folder.append_line(EVENTS, round_line(2, refused={"edge-1": "spent"}))
     rounds = judged_rounds(configs, folder, lambda pair: Score(0.5, 0.5))
     expected = [[3.0] * 3, [3.0] * 3 + [1.5], [3.0] * 2 + [1.5] * 2]
     assert [r.epsilon for r in rounds] == [pytest.approx(exact_epsilon(z), rel=2e-3) for z in expected]
@@ -150,9 +150,9 @@ def test_what_a_lost_edge_was_charged_for_counts(tmp_path: Path, monkeypatch: py
     for number in range(4):
         for half in ("encoder", "decoder"):
             folder.write_bytes(f"rounds/{number:02d}/{half}.onnx", b"")
-    folder.append_line(METRICS_LOG, round_line(1))
+    folder.append_line(EVENTS, round_line(1))
     for number in (2, 3):
-        folder.append_line(METRICS_LOG, round_line(number, missing={"edge-1": "its connection ended"}))
+        folder.append_line(EVENTS, round_line(number, missing={"edge-1": "its connection ended"}))
     rounds = judged_rounds(configs, folder, lambda pair: Score(0.5, 0.5))
     assert [r.epsilon for r in rounds[:2]] == [0.0, pytest.approx(exact_epsilon([4.0]), rel=2e-3)]
     assert [r.epsilon for r in rounds[2:]] == [pytest.approx(exact_epsilon([4.0] * 2), rel=2e-3)] * 2
@@ -189,9 +189,9 @@ def test_who_gave_nothing_is_named():
 def test_who_was_lost_late_or_not_used_is_named(tmp_path: Path):
     """Each by name and why; nothing where nothing happened."""
     folder = RunFolder.create(tmp_path, "run")
-    folder.append_line(METRICS_LOG, round_line(1))
+    folder.append_line(EVENTS, round_line(1))
     assert warnings([client(1, 0), client(2, 0)], 2, folder) == []
-    folder.append_line(METRICS_LOG, round_line(2, rejected={"edge-1": "edge-1 claims noise of 1e+06; agreed: 1.5"}))
+    folder.append_line(EVENTS, round_line(2, rejected={"edge-1": "edge-1 claims noise of 1e+06; agreed: 1.5"}))
     lost, late = client(2, 0), client(3, 0)
     lost.lost, lost.missing, late.missing = "its connection ended", 2, 1
     assert warnings([client(1, 0), lost, late], 2, folder) == [

@@ -18,7 +18,9 @@ from testbed.experiments.run import make_folder, mark_incomplete, run_scenario, 
 from testbed.experiments.scenario_files import open_scenario
 from testbed.experiments.stopping import SIGNALS, StopRequest
 from testbed.experiments.switch import switch_settings
-from testbed.record.folder import RunFolder
+from testbed.record import events
+from testbed.record.events import Bound, Warned
+from testbed.record.folder import EVENTS, RunFolder
 from testbed.record.schema import read_result
 
 
@@ -27,17 +29,17 @@ def test_what_killed_processes_left_half_written_is_removed(tmp_path: Path):
     (tmp_path / "received").mkdir()
     (tmp_path / "received" / "frame-00001.npz.tmp").write_bytes(b"half")
     (tmp_path / "received" / "frame-00000.npz").write_bytes(b"whole")
-    (tmp_path / "metrics.jsonl").write_text('{"frame":0}\n{"frame":1}\n{"fra')
+    (tmp_path / "events.jsonl").write_text('{"frame":0}\n{"frame":1}\n{"fra')
     tidy(RunFolder(tmp_path))
-    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["frame-00000.npz", "metrics.jsonl"]
-    assert (tmp_path / "metrics.jsonl").read_text() == '{"frame":0}\n{"frame":1}\n'
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["frame-00000.npz", "events.jsonl"]
+    assert (tmp_path / "events.jsonl").read_text() == '{"frame":0}\n{"frame":1}\n'
 
 
 @pytest.mark.parametrize("text", ["", '{"frame":0}\n', "half a line"])
 def test_tidying_keeps_whole_logs(tmp_path: Path, text: str):
-    (tmp_path / "metrics.jsonl").write_text(text)
+    (tmp_path / "events.jsonl").write_text(text)
     tidy(RunFolder(tmp_path))
-    assert (tmp_path / "metrics.jsonl").read_text() == (text if text.endswith("\n") else "")
+    assert (tmp_path / "events.jsonl").read_text() == (text if text.endswith("\n") else "")
 
 
 def test_an_incomplete_run_says_so_and_why(tmp_path: Path):
@@ -67,15 +69,21 @@ def test_without_out_each_run_has_a_folder_of_its_own(tmp_path: Path, monkeypatc
     assert all(name.count("-two-users-") == 1 for name in names)
 
 
-def test_children_may_say_anything():
-    """Known lines move the bar; all else is passed over."""
+def test_the_bar_is_drawn_from_the_events(tmp_path: Path):
+    """Nothing before there are any; then what the server has written; events that say nothing of it are passed over."""
+    folder = RunFolder(tmp_path)
     with Progress(disable=True) as bar:
-        watch = Watch(bar, "getting ready", "{counted} frames")
-        for line in ("", " ", "progress", "progress 1 2", "progress x y z", "progress -1 2 3", "nonsense \x00"):
-            watch.on_line("server", line)
+        watch = Watch(folder, bar, "getting ready", "{counted} frames")
+        watch.look()
         assert not watch.bound
-        watch.on_line("server", "bound tcp://127.0.0.1:47000")
-        watch.on_line("server", "progress 500 1000 3")
+        folder.append_line(EVENTS, Warned(node="server", text="x"))
+        folder.append_line(
+            EVENTS, events.Progress(done=500, total=1000, unit="samples", counted=3, counted_unit="frames")
+        )
+        watch.look()
+        assert not watch.bound
+        folder.append_line(EVENTS, Bound(control="tcp://127.0.0.1:47000"))
+        watch.look()
         assert watch.bound
         assert (bar.tasks[0].completed, bar.tasks[0].total) == (500, 1000)
 

@@ -92,11 +92,11 @@ def test_killed_writer_leaves_a_whole_file(folder: RunFolder):
 
 def test_lines_are_appended_whole_and_a_torn_last_one_is_passed_over(folder: RunFolder):
     """Each line by one write call; NumPy values are plain numbers, what is not finite is null."""
-    folder.append_line("metrics.jsonl", {"frame": np.int64(1), "sinr_db": np.float32(1.5)})
-    folder.append_line("metrics.jsonl", {"frame": 2, "sinr_db": float("nan")})
-    with folder.file("metrics.jsonl").open("ab") as stream:
+    folder.append_line("events.jsonl", {"frame": np.int64(1), "sinr_db": np.float32(1.5)})
+    folder.append_line("events.jsonl", {"frame": 2, "sinr_db": float("nan")})
+    with folder.file("events.jsonl").open("ab") as stream:
         stream.write(b'{"frame": 3, "sin')
-    assert folder.read_lines("metrics.jsonl") == [{"frame": 1, "sinr_db": 1.5}, {"frame": 2, "sinr_db": None}]
+    assert folder.read_lines("events.jsonl") == [{"frame": 1, "sinr_db": 1.5}, {"frame": 2, "sinr_db": None}]
 
 
 def test_one_write_call_a_line(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
@@ -123,7 +123,7 @@ def test_one_write_call_a_line(folder: RunFolder, monkeypatch: pytest.MonkeyPatc
         return Counting()
 
     monkeypatch.setattr(Path, "open", spy)
-    folder.append_line("metrics.jsonl", list(range(50_000)))
+    folder.append_line("events.jsonl", list(range(50_000)))
     assert len(sizes) == 1
     assert sizes[0] > 200_000
 
@@ -175,4 +175,4 @@ def test_a_line_that_does_not_fit_names_its_file(folder: RunFolder, monkeypatch:
     """A disk that is full: the error is ours and names the file, not the caller's colleague."""
     monkeypatch.setattr(folder, "file", lambda name: Path("/dev/full"))
     with pytest.raises(DataError, match="/dev/full: cannot be written: No space left"):
-        folder.append_line("metrics.jsonl", {})
+        folder.append_line("events.jsonl", {})

@@ -37,7 +37,7 @@ class Place:
         )
         self.said: list[tuple[str, AnyMessage]] = []
         self.decodes: list[int] = []  # how many codecs the server had when it asked an edge to take another
-        self.session = Session(config, RunFolder(folder), open_codec(config.codec))
+        self.session = Session(config, RunFolder(folder), open_codec(config.codec), lambda event: None)
         self.offers = Offers(self.session, Handovers(self.send), self.send, list(users))
 
     def send(self, node: str, message: AnyMessage) -> None:

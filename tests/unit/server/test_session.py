@@ -19,7 +19,7 @@ from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import RadioEvent, RxBlock
-from testbed.record.folder import RunFolder
+from testbed.record.folder import EVENTS, RunFolder
 
 
 class NoCodec:
@@ -50,7 +50,8 @@ def session(tmp_path: Path) -> Session:
         expects=["edge-1"],
         users={"edge-1": 0},
     )
-    return Session(config, RunFolder(tmp_path / "run"), NoCodec())
+    folder = RunFolder(tmp_path / "run")
+    return Session(config, folder, NoCodec(), lambda event: folder.append_line(EVENTS, event))
 
 
 def summary(session: Session) -> dict:
@@ -90,7 +91,7 @@ def test_pictures_bear_the_name_of_the_edge_and_strangers_their_number(session: 
         session.keep(ReceivedPicture(user, 3, pixels, header, 0.25, 0.01))
     for name in ("received/edge-1-003.png", "received/user-1-003.png"):
         assert np.array_equal(session.folder.read_png(name), pixels)
-    assert [line["lost_share"] for line in session.folder.read_lines("metrics.jsonl")] == [0.25, 0.25]
+    assert [line["lost_share"] for line in session.folder.read_lines(EVENTS)] == [0.25, 0.25]
 
 
 def test_silence_is_received_as_nothing_and_its_events_are_kept(session: Session):

@@ -26,6 +26,7 @@ from testbed.text import printable
 QUEUED = 1000  # events: in the socket for each watcher, and at the watcher
 LINGER_MS = 200  # for a watcher to take the last ones
 LOOK_S = 0.1
+LOOK_MS = 100
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -280,7 +281,7 @@ class Subscription:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
             socket.connect(address)
             while not self._closing.is_set():
-                if not socket.poll(LOOK_S * 1e3):
+                if not socket.poll(LOOK_MS):
                     continue
                 frames = socket.recv_multipart()
                 try:

@@ -31,7 +31,7 @@ def test_what_killed_processes_left_half_written_is_removed(tmp_path: Path):
     (tmp_path / "received" / "frame-00000.npz").write_bytes(b"whole")
     (tmp_path / "events.jsonl").write_text('{"frame":0}\n{"frame":1}\n{"fra')
     tidy(RunFolder(tmp_path))
-    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["frame-00000.npz", "events.jsonl"]
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["events.jsonl", "frame-00000.npz"]
     assert (tmp_path / "events.jsonl").read_text() == '{"frame":0}\n{"frame":1}\n'
 
 

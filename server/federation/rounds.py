@@ -176,8 +176,17 @@ class Rounds:
     def write_down(self, number: int, pair: Pair, came: Round) -> None:
         """What the evaluator reads when all nodes have ended."""
         why = {"refused": came.refused, "rejected": came.rejected, "missing": came.missing}
-        done = RoundDone(round=number, uploads=len(came.released), sha256=pair.sha256, **why)
-        self._emit(msgspec.structs.replace(done, lost=dict(self.attendance.lost)))
+        self._emit(
+            RoundDone(
+                round=number,
+                uploads=len(came.released),
+                refused=came.refused,
+                rejected=came.rejected,
+                missing=came.missing,
+                lost=dict(self.attendance.lost),
+                sha256=pair.sha256,
+            )
+        )
         self._emit(self.progress(number))
         counts = ", ".join(f"{len(whom)} {what}" for what, whom in why.items())
         log.info("round %d: %d uploads, %s", number, len(came.released), counts)

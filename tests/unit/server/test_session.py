@@ -134,7 +134,7 @@ def test_reception_does_not_wait_for_the_decoder(tmp_path: Path):
         codec="none",
         expects=[],
     )
-    session = Session(config, RunFolder(tmp_path / "run"), Slow())
+    session = Session(config, RunFolder(tmp_path / "run"), Slow(), lambda event: None)
     rng, stream = np.random.default_rng(1), [np.zeros(2000, np.complex64)]
     for number in range(4):
         header = Header(

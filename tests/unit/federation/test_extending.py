@@ -1,8 +1,8 @@
-"""The examples of a strategy and a mechanism in docs/examples: added as entry points add them, put through a round."""
+"""The examples of docs/extending.md on a strategy and a mechanism, as they stand there, put through a round."""
 
 from __future__ import annotations
 
-import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -32,29 +32,25 @@ from testbed.privacy.mechanisms.registry import MECHANISMS, open_mechanism
 from testbed.privacy.noise import SeededNoise
 from testbed.privacy.sensitivity import Sensitivity
 
-EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
-LONGEST = 40  # lines of code
+PAGE = Path(__file__).parents[3] / "docs" / "extending.md"
+LONGEST = 50  # lines that an example may have
 
 
-def example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """One file of docs/examples as a module; no longer than an example may be."""
-    path = EXAMPLES / f"{name}.py"
-    lines = [line for line in path.read_text().split('"""', 2)[2].splitlines() if line.strip()]
-    assert len(lines) <= LONGEST
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
+def example(of: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of the page that is marked so, as a module that a registry finds."""
+    (code,) = re.findall(rf"```python {of}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(code.splitlines()) <= LONGEST
+    module = ModuleType(f"example_{of}")
+    exec(compile(code, f"{PAGE.name}, {of}", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> None:
-    example("class_means", monkeypatch)
-    example("gridded_gaussian", monkeypatch)
-    monkeypatch.setitem(STRATEGIES, "class-means", "class_means:CLASS_MEANS")
-    monkeypatch.setitem(MECHANISMS, "gaussian-grid", "gridded_gaussian:GriddedGaussian")
+    example("strategy", monkeypatch)
+    example("mechanism", monkeypatch)
+    monkeypatch.setitem(STRATEGIES, "class-means", "example_strategy:CLASS_MEANS")
+    monkeypatch.setitem(MECHANISMS, "gaussian-grid", "example_mechanism:GriddedGaussian")
     monkeypatch.setattr(base, "Training", lambda: Training(steps=3))
 
 

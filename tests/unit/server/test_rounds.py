@@ -28,7 +28,7 @@ from testbed.federation import alone, base
 from testbed.federation.config import LearnerConfig, PrivacyPart, TeacherConfig
 from testbed.federation.models import Training
 from testbed.federation.tensors import pack
-from testbed.record.folder import METRICS_LOG, RunFolder
+from testbed.record.folder import EVENTS, RunFolder
 
 PARTS = split(1)
 NAMES = ["edge-1", "edge-2", "edge-3"]
@@ -126,7 +126,7 @@ def test_an_upload_that_lies_is_refused_by_name_in_every_round_and_the_run_goes_
     lie: Change, words: str, tmp_path: Path
 ):
     folder = play(tmp_path, lie)
-    lines = [line for line in folder.read_lines(METRICS_LOG) if line["event"] == "round"]
+    lines = [line for line in folder.read_lines(EVENTS) if line.get("event") == "round"]
     assert [(line["round"], line["uploads"]) for line in lines] == [(1, 2), (2, 2)]
     for line in lines:
         assert list(line["rejected"]) == ["edge-3"]
@@ -141,7 +141,7 @@ def other_pair(answer: AnyMessage) -> AnyMessage:
 def test_an_edge_that_installed_another_pair_is_out_and_below_the_quorum_nothing_goes_on(tmp_path: Path):
     """From round 0 on: with a quorum of two the others finish; with one of three the run ends and names it."""
     folder = play(tmp_path / "two", other_pair)
-    lines = [line for line in folder.read_lines(METRICS_LOG) if line["event"] == "round"]
+    lines = [line for line in folder.read_lines(EVENTS) if line.get("event") == "round"]
     assert [line["uploads"] for line in lines] == [2, 2]
     assert all("installed 00000000 in round 0" in line["missing"]["edge-3"] for line in lines)
     with pytest.raises(PeerLost, match=r"fewer than 3 of 3 .* missing edge-3 \(installed 00000000"):

@@ -200,7 +200,7 @@ def test_a_killed_edge_is_named_and_the_run_goes_on(tmp_path: Path):
     process = start(folder, "--epsilon", "8", "--rounds", "3", "--clients", "4", "--no-compare")
     children: list[psutil.Process] = []
     try:
-        children = wait_for(process, 5, folder / "events.jsonl")
+        children = wait_for(process, 5, folder / "rounds" / "01" / "decoder.onnx")
         edge_of(children, "edge-3").kill()
         output, errors = process.communicate(timeout=LIMIT_S)
         assert process.returncode == 0, errors

@@ -57,8 +57,8 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
     """
     name = config.edge.name
     with Member(config.control, name, "edge", should_stop) as member, kept_in(store) as folder:
-        pictures = load_pictures(config.edge.images, config.share, config.max_pixels) * config.repeat
-        codec = open_codec(config.codec, threads=1)
+        codec = open_codec(config.codec, 1, config.provider)
+        pictures = load_pictures(config.edge.images, config.share, config.max_pixels, codec.sides) * config.repeat
         transmitter = Transmitter(config.waveform, config.edge.user, codec)
         plan = transmitter.plan(pictures)
         switching = Switching(
@@ -99,6 +99,7 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
                 "clipped_samples": transmitter.clipped_samples,
                 "pictures": [picture.name for picture in pictures],
                 "codecs": [identity.label for identity in transmitter.codecs],
+                "provider": codec.provider,
                 "switches": switching.facts(),
                 "pieces_waited_for": pieces.waits,
                 "stage_s": {stage: list(spent) for stage, spent in transmitter.stage_s.items()},

@@ -15,6 +15,7 @@ from testbed.codec.base import Codec
 from testbed.errors import CodecError
 from testbed.phy.header import ANALOGUE, Header
 from testbed.phy.interleave import deinterleave
+from testbed.record.folder import RunFolder, logits_name, received_name
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +24,11 @@ DEADLINE_SAMPLES = 1_920_000  # of the stream, a second: more than frames are he
 
 
 class ReceivedPicture(msgspec.Struct, frozen=True):
-    """A picture as the server recovered it, and how much of it arrived."""
+    """A picture as the server recovered it, or what it read in it, and how much of it arrived."""
 
     user: int
     picture: int
-    pixels: np.ndarray  # [H, W, 3] uint8
+    decoded: np.ndarray  # [H, W, 3] uint8, or of a codec of labels [classes] float32 logits
     header: Header
     lost_share: float  # of its symbols
     decode_s: float
@@ -194,11 +195,22 @@ class PictureAssembler:
         header = picture.header
         codec = self.codecs[header.codec, header.codec_hash]
         begin = self._clock()
-        pixels = codec.decode(deinterleave(picture.symbols), deinterleave(picture.no_eff), header.height, header.width)
+        decoded = codec.decode(deinterleave(picture.symbols), deinterleave(picture.no_eff), header.height, header.width)
         lost = float(np.mean(np.isinf(picture.no_eff)))
-        return ReceivedPicture(key[0], key[1], pixels, header, lost, self._clock() - begin, codec.identity.label)
+        return ReceivedPicture(key[0], key[1], decoded, header, lost, self._clock() - begin, codec.identity.label)
 
 
 def same_picture(a: Header, b: Header) -> bool:
     """Whether two headers speak of one picture in one way, made with one codec."""
     return all(getattr(a, name) == getattr(b, name) for name in ("height", "width", "k", "codec", "codec_hash", "kind"))
+
+
+def write_decoded(folder: RunFolder, node: str, picture: ReceivedPicture) -> str:
+    """Write what became of a picture into the run folder; returns the file's name."""
+    if picture.decoded.ndim == 1:
+        name = logits_name(node, picture.picture)
+        folder.write_json(name, {"logits": picture.decoded})
+        return name
+    name = received_name(node, picture.picture)
+    folder.write_png(name, picture.decoded)
+    return name

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from server.behind import Behind
-from server.decoder import PictureAssembler, ReceivedPicture
+from server.decoder import PictureAssembler, ReceivedPicture, write_decoded
 from server.pipeline import ReceivedFrame, Receiver
 from server.recording import frame_arrays
 from server.switching import NewCodec
@@ -25,7 +25,7 @@ from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
 from testbed.radio.base import RadioEvent, RxBlock
 from testbed.record.events import AnyEvent, FrameReceived, PictureDecoded, UserPart
-from testbed.record.folder import CODECS, IQ, SUMMARY, RunFolder, frame_name, received_name
+from testbed.record.folder import CODECS, IQ, SUMMARY, RunFolder, frame_name
 
 FRAMES_BEHIND = 256  # between receiver and writer, 2 s of frames in 45 MB; when full the receiver waits
 SPECTRUM_SAMPLES = 1 << 16  # kept as they came, for the report's spectrum
@@ -41,7 +41,7 @@ def open_session(config: ServerConfig, folder: RunFolder, emit: Callable[[AnyEve
     CodecError
         If the codec, or one that the scenario plans to switch to, is unknown, incomplete or damaged.
     """
-    codec = open_codec(config.codec, threads=1)
+    codec = open_codec(config.codec, 1, config.provider)
     warm_up(config)
     session = Session(config, folder, codec, emit)
     for name in dict.fromkeys(switch.codec for switch in config.switches):
@@ -135,8 +135,7 @@ class Session:
     def keep(self, picture: ReceivedPicture) -> None:
         """Write a decoded picture and a line about it."""
         node = self._nodes.get(picture.user, f"user-{picture.user}")
-        name = received_name(node, picture.picture)
-        self.folder.write_png(name, picture.pixels)
+        name = write_decoded(self.folder, node, picture)
         self.stage_s["decode"].append(picture.decode_s)
         facts: dict[str, object] = {
             "user": picture.user,
@@ -145,6 +144,8 @@ class Session:
             "lost_share": picture.lost_share,
             "codec": picture.codec,
         }
+        if picture.decoded.ndim == 1:
+            facts["read_as"] = int(picture.decoded.argmax())
         self.pictures.append(facts)
         self._emit(
             PictureDecoded(
@@ -195,6 +196,7 @@ class Session:
             {
                 "complete": complete,
                 "expects": self.config.expects,
+                "provider": next(iter(self.assembler.codecs.values())).provider,
                 "samples": self.samples,
                 "frames": self.frames,
                 "frames_cut": self.receiver.frames_cut,

@@ -73,6 +73,7 @@ class CodecChoice(Strict, frozen=True):
     """Which semantic codec encodes and decodes: a name in the zoo, or the path of a card."""
 
     name: str = "deepjscc-cifar10"
+    provider: str = "cpu"  # of ONNX Runtime: cpu, the same bits everywhere; cuda, tensorrt, or auto
 
 
 class EdgePart(Strict, frozen=True):
@@ -196,11 +197,14 @@ class Scenario(Strict, frozen=True):
     air: Air = Air()
     edges: list[EdgePart] = []
     switches: list[Switch] = []
+    task: str = "photographs"  # what the run is for, see testbed.experiments.tasks
+    samples: int = 50  # each edge sends, where the task has data of its own
     max_pixels: int = 1_000_000  # larger pictures are resized before encoding
     repeat: int = 1  # how often each edge sends its pictures, one round after the other
 
     def __post_init__(self) -> None:
         check(0 <= self.seed < 2**63, "seed", self.seed, "0..2^63-1")
+        check(1 <= self.samples <= 10_000, "samples", self.samples, "1..10000")
         plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name) is not None
         check(plain, "name", self.name, "a letter or digit, then letters, digits, '.', '_' and '-', 64 in all")
         check(bool(self.edges), "edges", "[]", "at least one [[edges]] table")
@@ -279,6 +283,7 @@ class ServerConfig(Strict, frozen=True):
     expects: list[str]  # names of the nodes that must report before the run starts
     users: dict[str, int] = {}  # which edge sends as which user, so that pictures bear the edge's name
     max_pixels: int = 1_000_000  # of a picture that is received
+    provider: str = "cpu"  # that executes the codec
     switches: list[Switch] = []  # in the order of their frames, each with its edge
 
 
@@ -294,6 +299,7 @@ class EdgeConfig(Strict, frozen=True):
     share: tuple[int, int]  # (index, of): pictures are dealt to the edges in turn
     max_pixels: int
     repeat: int = 1
+    provider: str = "cpu"  # that executes the codec
     switches: list[int] = []  # frames before which the server will send another encoder: the edge waits for it there
 
 

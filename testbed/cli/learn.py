@@ -62,6 +62,18 @@ def train_deepjscc(
     codec_commands.train_deepjscc(recipe, work, out, pictures, epochs, threads)
 
 
+@train_app.command("digits", epilog="Then:  semtb run digits --set codec.name=build/digits/classifier-digits.json")
+def train_digits(
+    out: Annotated[Path, typer.Option(help="Where its card and ONNX files go.")] = Path("build/digits"),
+    seed: Annotated[int, number(int, 0, MAX_SEED, help="Of weights, batches and noise.")] = 1,
+) -> None:
+    """Train a classifier codec on UCI digits, some seconds on one core, and measure it on digits that it never saw."""
+    keep_to_one_thread()
+    from testbed.experiments.learn import digits
+
+    digits.train_digits(out, seed)
+
+
 @train_app.command("estimator", epilog="Example:  semtb train estimator --work build/estimator")
 def train_estimator(
     work: Annotated[Path, typer.Option(help="Where checkpoints go and are taken up.")] = Path("build/estimator"),

@@ -25,7 +25,7 @@ class Picture(msgspec.Struct, frozen=True):
     pixels: np.ndarray
 
 
-def load_pictures(images: str, share: tuple[int, int], max_pixels: int) -> list[Picture]:
+def load_pictures(images: str, share: tuple[int, int], max_pixels: int, sides: range = SIDE_PIXELS) -> list[Picture]:
     """Pictures of one edge. They are dealt in turn: edge ``index`` of ``of`` takes every ``of``-th, by file name.
 
     Parameters
@@ -35,6 +35,8 @@ def load_pictures(images: str, share: tuple[int, int], max_pixels: int) -> list[
     share : (index, of)
     max_pixels : int
         A picture with more is made smaller, keeping its proportions.
+    sides : range
+        Pixels of a side that the codec takes.
 
     Returns
     -------
@@ -48,13 +50,13 @@ def load_pictures(images: str, share: tuple[int, int], max_pixels: int) -> list[
     """
     index, of = share
     if not images:
-        return [limit_size(p, max_pixels) for p in carried()[index::of]]
+        return [limit_size(p, max_pixels, sides) for p in carried()[index::of]]
     files = picture_files(images)
     if len(files) < of:
         raise DataError(
             f"--images {images}: {len(files)} PNG or JPEG files, {of} edges: put at least one for each there"
         )
-    return [limit_size(read_picture(path), max_pixels) for path in files[index::of]]
+    return [limit_size(read_picture(path, sides), max_pixels, sides) for path in files[index::of]]
 
 
 def picture_files(images: str) -> list[Path]:
@@ -83,13 +85,15 @@ def carried() -> list[Picture]:
     ]
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path, sides: range = SIDE_PIXELS) -> Picture:
     """Decode one file as RGB, upright, what is transparent in it composed on white.
 
     Parameters
     ----------
     path : Path
         PNG or JPEG, of any mode.
+    sides : range
+        Pixels that a side may have.
 
     Returns
     -------
@@ -110,7 +114,7 @@ def read_picture(path: Path) -> Picture:
         raise DataError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller") from error
     except Exception as error:  # Pillow meets damaged files with exceptions of every kind
         raise DataError(f"{path}: not a readable PNG or JPEG picture; take it out of the folder") from error
-    require_sides(str(path), pixels)
+    require_sides(str(path), pixels, sides)
     return Picture(printable(path.stem), pixels)
 
 
@@ -132,21 +136,22 @@ def eight_bits(image: Image.Image) -> np.ndarray:
     return np.asarray(seen.convert("RGB"))
 
 
-def require_sides(name: str, pixels: np.ndarray) -> None:
+def require_sides(name: str, pixels: np.ndarray, sides: range = SIDE_PIXELS) -> None:
     """Raise DataError if a side is too short or too long to be encoded and announced."""
     height, width = pixels.shape[:2]
-    if height not in SIDE_PIXELS or width not in SIDE_PIXELS:
-        allowed = f"{SIDE_PIXELS.start}..{SIDE_PIXELS.stop - 1}"
+    if height not in sides or width not in sides:
+        allowed = f"{sides.start}..{sides.stop - 1}" if len(sides) > 1 else f"{sides.start}"
         raise DataError(f"{name}: {width} x {height}: each side needs {allowed} pixels; take it out of the folder")
 
 
-def limit_size(picture: Picture, max_pixels: int) -> Picture:
+def limit_size(picture: Picture, max_pixels: int, sides: range = SIDE_PIXELS) -> Picture:
     """The picture itself, or a Lanczos-resized one of at most ``max_pixels``. DataError if that is too narrow."""
     height, width = picture.pixels.shape[:2]
     if height * width <= max_pixels:
+        require_sides(picture.name, picture.pixels, sides)
         return picture
     factor = (max_pixels / (height * width)) ** 0.5
     size = max(1, int(width * factor)), max(1, int(height * factor))
     resized = Image.fromarray(picture.pixels).resize(size, Image.Resampling.LANCZOS)
-    require_sides(f"{picture.name}, made smaller to max_pixels = {max_pixels}", np.asarray(resized))
+    require_sides(f"{picture.name}, made smaller to max_pixels = {max_pixels}", np.asarray(resized), sides)
     return Picture(picture.name, np.asarray(resized))

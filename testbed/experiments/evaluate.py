@@ -10,19 +10,21 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from server.decoder import PictureAssembler
+from server.decoder import PictureAssembler, write_decoded
 from server.pipeline import ReceivedFrame
 from server.recording import frame_from_arrays
 from testbed.air.levels import level_warnings
 from testbed.air.medium import Medium
 from testbed.codec.base import Codec
 from testbed.codec.registry import open_codec
-from testbed.config import Scenario, load_scenario, picture_share
-from testbed.data.pictures import Picture, load_pictures
+from testbed.config import Scenario, load_scenario
+from testbed.data.pictures import Picture
 from testbed.errors import CodecError, DataError, SemtbError
 from testbed.experiments.counted import counted, counted_warnings
-from testbed.experiments.measure import Measured, Sent, measure
+from testbed.experiments.measure import Measured, measure
+from testbed.experiments.sent import Sent
 from testbed.experiments.simulate import make_medium
+from testbed.experiments.tasks import sources, truth
 from testbed.phy.interleave import interleave
 from testbed.record import provenance
 from testbed.record.folder import (
@@ -35,7 +37,6 @@ from testbed.record.folder import (
     RunFolder,
     bound_name,
     node_name,
-    received_name,
     symbols_name,
 )
 from testbed.record.schema import Metrics, Result, Stage, Timing, write_result
@@ -87,11 +88,20 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         git_commit=provenance.git_commit(),
         command=provenance.command(),
         machine=provenance.machine(),
+        providers=providers(scenario, summary, nodes),
         metrics=metrics,
         timing=timing(scenario, summary, nodes, wall_time_s),
     )
     write_result(folder, result)
     return result
+
+
+def providers(
+    scenario: Scenario, summary: Mapping[str, object], nodes: Mapping[str, Mapping[str, object]]
+) -> dict[str, str]:
+    """What executed each node's codec, by its own word."""
+    said = {scenario.server.name: summary, **nodes}
+    return {node: str(values["provider"]) for node, values in said.items() if "provider" in values}
 
 
 def carried_by(
@@ -148,7 +158,7 @@ def sent_by(
         pictures = [Picture(name, folder.read_png(file)) for name, file in zip(names, files, strict=False)]
     else:
         try:
-            pictures = load_pictures(edge.images, picture_share(scenario, edge), scenario.max_pixels) * scenario.repeat
+            pictures = sources(scenario, edge, codecs[0].sides)
         except SemtbError as error:
             log.warning("%s: what it sent is not known: %s", edge.name, error)
             pictures = []
@@ -156,7 +166,7 @@ def sent_by(
     labels = reported if isinstance(reported, list) else []
     used = codecs_used(codecs, edge.user, len(pictures), labels, frames)
     symbols = [symbols_sent(folder, edge.name, k, p, used[k]) for k, p in enumerate(pictures)]
-    return Sent(edge.name, edge.user, pictures, symbols, used)
+    return Sent(edge.name, edge.user, pictures, symbols, used, truth(scenario, edge))
 
 
 def symbols_sent(folder: RunFolder, node: str, index: int, picture: Picture, codec: Codec) -> np.ndarray:
@@ -220,7 +230,7 @@ def received_pictures(
         for index in range(len(one.pictures)):
             fact = facts.get((one.user, index))
             if fact is not None and folder.has(fact["file"]):
-                found[one.user, index] = (folder.read_png(fact["file"]), float(fact["lost_share"]))
+                found[one.user, index] = (read_decoded(folder, fact["file"]), float(fact["lost_share"]))
     if summary:
         return found
     assembler = PictureAssembler(codecs[0], scenario.max_pixels)
@@ -229,16 +239,24 @@ def received_pictures(
     done = [picture for frame in frames for picture in assembler.add(frame)] + assembler.finish()
     names = {edge.user: edge.name for edge in scenario.edges}
     for picture in done:
-        folder.write_png(received_name(names[picture.user], picture.picture), picture.pixels)
-        found[picture.user, picture.picture] = (picture.pixels, picture.lost_share)
+        write_decoded(folder, names[picture.user], picture)
+        found[picture.user, picture.picture] = (picture.decoded, picture.lost_share)
     return found
+
+
+def read_decoded(folder: RunFolder, name: str) -> np.ndarray:
+    """A decoded picture, or the logits of one."""
+    if name.endswith(".json"):
+        return np.asarray(folder.read_json(name)["logits"], np.float32)
+    return folder.read_png(name)
 
 
 def keep_figures(folder: RunFolder, scenario: Scenario, measured: Measured) -> None:
     """The bound's pictures, and the arrays that figures are drawn from."""
     names = {edge.user: edge.name for edge in scenario.edges}
     for (user, index), pixels in measured.bounds.items():
-        folder.write_png(bound_name(names[user], index), pixels)
+        if pixels.ndim == 3:
+            folder.write_png(bound_name(names[user], index), pixels)
     arrays = dict(measured.arrays)
     if folder.has(IQ):
         excerpt = folder.read_npz(IQ)

@@ -9,34 +9,22 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
-from skimage.metrics import mean_squared_error, structural_similarity
 
 from edge.transmitter import LEAD_SAMPLES
 from server.pipeline import ReceivedFrame
 from testbed.air.medium import Medium
-from testbed.codec.base import Codec
 from testbed.config import Scenario
-from testbed.data.pictures import Picture as Photograph
 from testbed.experiments.run_warnings import run_warnings
+from testbed.experiments.scoring import METRICS
+from testbed.experiments.sent import Sent
+from testbed.experiments.tasks import task_of
 from testbed.phy.interleave import deinterleave
 from testbed.phy.ofdm import tx_amplitude
 from testbed.phy.waveform import Waveform
-from testbed.record.schema import AirTruth, Metrics, Picture, User
+from testbed.record.schema import AirTruth, Metrics, User
 
-MID_GREY = 128  # what a picture that never arrived counts as
-SSIM_WINDOW = 7  # pixels, skimage's default; smaller pictures have no SSIM
 PLOT_SYMBOLS = 20_000
 BOUND_STREAM = 7  # spawn key of the bound's noise, apart from the air's own streams
-
-
-class Sent(msgspec.Struct):
-    """One edge's pictures and their symbols, in the order in which they left."""
-
-    node: str
-    user: int
-    pictures: list[Photograph]
-    symbols: list[np.ndarray]  # [k] complex64 each
-    codecs: list[Codec]  # that made them
 
 
 class FrameScore(msgspec.Struct):
@@ -51,7 +39,7 @@ class Measured(msgspec.Struct):
     """Metrics, and what the figures are drawn from."""
 
     metrics: Metrics
-    bounds: dict[tuple[int, int], np.ndarray]  # (user, picture) -> [H, W, 3] uint8
+    bounds: dict[tuple[int, int], np.ndarray]  # (user, picture) -> [H, W, 3] uint8, or [classes] logits
     arrays: dict[str, np.ndarray]
 
 
@@ -78,20 +66,6 @@ def sent_part(sent: Sent, picture: int, part: int, size: int) -> np.ndarray | No
     return sent.symbols[picture][part * size : (part + 1) * size]
 
 
-def picture_scores(original: np.ndarray, received: np.ndarray | None) -> tuple[float, float | None]:
-    """MSE in squared steps of 255, and SSIM where the picture is large enough."""
-    got = received if received is not None else np.full_like(original, MID_GREY)
-    similarity = None
-    if min(original.shape[:2]) >= SSIM_WINDOW:
-        similarity = float(structural_similarity(original, got, channel_axis=2, data_range=255))
-    return float(mean_squared_error(original, got)), similarity
-
-
-def psnr_db(mse: float) -> float:
-    """PSNR for a peak of 255; two equal pictures count as half a step of rounding."""
-    return float(10 * np.log10(255.0**2 / max(mse, 1.0 / 12.0)))
-
-
 def data_times(waveform: Waveform, frame: int) -> np.ndarray:
     """Sample indices, without user delay, of the middle of each data symbol of an edge's ``frame``-th frame."""
     start = LEAD_SAMPLES + frame * (waveform.frame_samples + waveform.gap_samples) + waveform.preamble_samples
@@ -108,7 +82,8 @@ def single_user_bound(
 
     Returns
     -------
-    pictures : list of [H, W, 3] uint8
+    pictures : list of [H, W, 3] uint8, or of [classes] float32
+        As the codecs decode them.
     error_power : float
         Mean MMSE error of unit-power symbols.
     """
@@ -148,7 +123,7 @@ def measure(
     sent : sequence of Sent
         One for each edge whose pictures are known.
     frames : sequence of ReceivedFrame
-    received : {(user, picture): (pixels, lost_share)}
+    received : {(user, picture): (decoded, lost_share)}
         What the server decoded.
     medium : Medium, optional
         The air, made anew from the scenario for its truth; None over real radios, where there is no bound.
@@ -164,48 +139,26 @@ def measure(
         if medium is not None:
             key = np.random.SeedSequence(scenario.seed, spawn_key=(BOUND_STREAM, user))
             bound, bound_error = single_user_bound(one, waveform, medium, np.random.default_rng(key))
-        pictures, mse, bound_mse = [], [], []
-        for index, photograph in enumerate(one.pictures):
-            pixels, lost = received.get((user, index), (None, 1.0))
-            error, similarity = picture_scores(photograph.pixels, pixels)
-            mse.append(error)
-            if bound is not None:
-                bounds[user, index] = bound[index]
-                bound_mse.append(picture_scores(photograph.pixels, bound[index])[0])
-            height, width = photograph.pixels.shape[:2]
-            pictures.append(
-                Picture(
-                    name=photograph.name,
-                    height=height,
-                    width=width,
-                    psnr_db=psnr_db(error),
-                    ssim=similarity,
-                    single_user_psnr_db=psnr_db(bound_mse[-1]) if bound is not None else None,
-                    lost_share=lost,
-                    codec=one.codecs[index].identity.label,
-                )
-            )
+        pictures, figures = METRICS[task_of(scenario).metric](one, received, bound)
+        bounds |= {(user, index): decoded for index, decoded in enumerate(bound or [])}
         tx, rx, no, scores[user] = compare_symbols(one, frames, waveform)
         arrays |= plot_symbols(user, tx, rx, no)
         true_error = float(np.mean(np.abs(shrink(rx, no) - tx) ** 2)) if len(tx) else 1.0
         reported = float(np.mean(no / (1.0 + no))) if len(tx) else 1.0
-        similarities = [p.ssim for p in pictures if p.ssim is not None]
         users.append(
             User(
                 user=user,
                 node=one.node,
                 images=len(pictures),
-                psnr_db=psnr_db(float(np.mean(mse))) if mse else None,
-                ssim=float(np.mean(similarities)) if similarities else None,
                 evm_percent=100.0 * float(np.sqrt(true_error)) if len(tx) else None,
                 sinr_db_estimated=sinr_db(reported),
                 sinr_db_true=sinr_db(true_error),
                 frames_sent=sum(-(-len(s) // waveform.data_elements) for s in one.symbols),
                 frames_detected=len(scores[user]),
                 channel_uses=sum(len(s) for s in one.symbols),
-                single_user_psnr_db=psnr_db(float(np.mean(bound_mse))) if bound_mse else None,
                 single_user_sinr_db=sinr_db(bound_error),
                 pictures=pictures,
+                **figures,
             )
         )
     arrays |= plot_frames(frames, scores, waveform)

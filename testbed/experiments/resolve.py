@@ -25,6 +25,7 @@ from testbed.config import (
 )
 from testbed.errors import AddressInUse, RadioNotFound, ScenarioError
 from testbed.experiments.plutos import loopback_pluto, unserved, with_wait
+from testbed.experiments.tasks import lay_sources, require_kind, task_of
 from testbed.files import write_aside
 from testbed.radio.base import RadioSettings
 from testbed.radio.registry import check_uri, require_driver
@@ -103,6 +104,7 @@ def resolve(scenario: Scenario) -> list[Node]:
         server=server,
         radio=radio_of(server.name, f"zmq:{listens}"),
         codec=scenario.codec.name,
+        provider=scenario.codec.provider,
         expects=[node.name for node in air + edges],
         users={edge.name: edge.user for edge in scenario.edges},
         max_pixels=scenario.max_pixels,
@@ -130,6 +132,7 @@ def edge_config(scenario: Scenario, edge: EdgePart, control: str, radio: str) ->
         edge=edge,
         radio=radio,
         codec=scenario.codec.name,
+        provider=scenario.codec.provider,
         share=picture_share(scenario, edge),
         max_pixels=scenario.max_pixels,
         repeat=scenario.repeat,
@@ -183,7 +186,10 @@ def require_usable(scenario: Scenario, remote: Collection[str] = ()) -> None:
             if name not in remote:
                 raise
     for codec in dict.fromkeys([scenario.codec.name, *(switch.codec for switch in scenario.switches)]):
-        open_codec(codec)
+        opened = open_codec(codec, provider=scenario.codec.provider)
+        require_kind(scenario, opened.kind, opened.identity.label)
+    if task_of(scenario).test is not None and remote:
+        raise ScenarioError(f"task {scenario.task} is dealt by this machine to edges on it, not to {', '.join(remote)}")
 
 
 def require_free(scenario: Scenario, nodes: list[Node]) -> None:
@@ -203,7 +209,16 @@ def require_free(scenario: Scenario, nodes: list[Node]) -> None:
 def write_configs(folder: Path, scenario: Scenario, nodes: list[Node]) -> dict[str, Path]:
     """Write scenario.toml and nodes/<name>.toml; returns each node's file."""
     write_aside(folder / SCENARIO, dump(scenario))
+    laid = lay_sources(folder, scenario)
+    nodes = [with_images(node, laid[node.name]) if node.name in laid else node for node in nodes]
     return {node.name: write_aside(folder / node_name(node.name), dump(node.config)) for node in nodes}
+
+
+def with_images(node: Node, images: str) -> Node:
+    """An edge whose pictures lie in a folder of its own."""
+    assert isinstance(node.config, EdgeConfig)
+    edge = msgspec.structs.replace(node.config.edge, images=images)
+    return msgspec.structs.replace(node, config=msgspec.structs.replace(node.config, edge=edge, share=(0, 1)))
 
 
 def by_hand(nodes: list[Node], files: dict[str, Path], out: Path) -> list[str]:

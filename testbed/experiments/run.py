@@ -281,21 +281,25 @@ def show_switches(folder: RunFolder, console: Console) -> None:
 def show(result: Result, console: Console) -> None:
     """The table at the end of a run."""
     users = result.metrics.users
+    labels = any(isinstance(user.accuracy, float) for user in users)
+    quality = ("accuracy %", "bound %") if labels else ("PSNR dB", "bound dB", "SSIM")
     table = Table(title=f"{result.scenario}, seed {result.seed}")
-    for column in ("user", "node", "pictures", "PSNR dB", "bound dB", "SSIM", "SINR dB", "frames"):
+    for column in ("user", "node", "pictures", *quality, "SINR dB", "frames"):
         table.add_column(column, justify="left" if column == "node" else "right")
 
-    def number(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
+    def number(value: object, digits: int, factor: float = 1.0) -> str:
+        return f"{factor * value:.{digits}f}" if isinstance(value, float) else "-"
 
     for user in users:
+        if labels:
+            figures = [number(user.accuracy, 1, 100.0), number(user.single_user_accuracy, 1, 100.0)]
+        else:
+            figures = [number(user.psnr_db, 2), number(user.single_user_psnr_db, 2), number(user.ssim, 3)]
         table.add_row(
             str(user.user),
             user.node,
             str(user.images),
-            number(user.psnr_db, 2),
-            number(user.single_user_psnr_db, 2),
-            number(user.ssim, 3),
+            *figures,
             number(user.sinr_db_true, 1),
             f"{user.frames_detected}/{user.frames_sent}",
         )

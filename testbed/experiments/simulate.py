@@ -16,9 +16,11 @@ from server.pipeline import Receiver
 from testbed.air.medium import Medium
 from testbed.codec.base import Codec
 from testbed.codec.registry import open_codec
-from testbed.config import Scenario, picture_share, switches_of
-from testbed.data.pictures import Picture, load_pictures
-from testbed.experiments.measure import Measured, Sent, measure
+from testbed.config import Scenario, switches_of
+from testbed.data.pictures import Picture
+from testbed.experiments.measure import Measured, measure
+from testbed.experiments.sent import Sent
+from testbed.experiments.tasks import require_kind, sources, truth
 
 
 class OncePerPicture:
@@ -87,7 +89,8 @@ def planned_codecs(
 
 def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
     """Run a scenario and measure it."""
-    known = OncePerPicture(codec or open_codec(scenario.codec.name))
+    known = OncePerPicture(codec or open_codec(scenario.codec.name, provider=scenario.codec.provider))
+    require_kind(scenario, known.kind, known.identity.label)
     others = {name: OncePerPicture(open_codec(name)) for name in {s.codec for s in scenario.switches}}
     assembler = PictureAssembler(known, scenario.max_pixels)
     for other in others.values():
@@ -95,13 +98,12 @@ def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
     sent: list[Sent] = []
     streams: dict[int, np.ndarray] = {}
     for edge in scenario.edges:
-        pictures: list[Picture] = load_pictures(edge.images, picture_share(scenario, edge), scenario.max_pixels)
-        pictures *= scenario.repeat
+        pictures = sources(scenario, edge, known.sides)
         transmitter = Transmitter(scenario.waveform, edge.user, known)
         codecs = planned_codecs(scenario, edge.name, pictures, transmitter.first_frames(pictures), known, others)
         pieces = transmitter.stream(pictures, codecs.__getitem__)
         streams[edge.user] = np.concatenate([piece[0] for piece in pieces])
-        sent.append(Sent(edge.name, edge.user, pictures, transmitter.symbols, codecs))
+        sent.append(Sent(edge.name, edge.user, pictures, transmitter.symbols, codecs, truth(scenario, edge)))
     medium, receiver = make_medium(scenario), make_receiver(scenario)
     total = total_samples(scenario, max(len(s) for s in streams.values()))
     padded = {user: np.pad(s, (0, total - len(s))) for user, s in streams.items()}
@@ -112,5 +114,5 @@ def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
         frames += receiver.push(mixed)
     frames += receiver.flush()
     pictures_done = [p for frame in frames for p in assembler.add(frame)] + assembler.finish()
-    received = {(p.user, p.picture): (p.pixels, p.lost_share) for p in pictures_done}
+    received = {(p.user, p.picture): (p.decoded, p.lost_share) for p in pictures_done}
     return measure(scenario, sent, frames, received, make_medium(scenario))

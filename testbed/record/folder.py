@@ -7,9 +7,10 @@
       result.json                      schema.Result
       events.jsonl                     one event a line, appended while the run goes on (testbed.record.events)
       events.address                   where the same events are published, while it does
+      data/<node>/<nnnn>.png           what a task deals an edge of its own data
       sent/<node>/<nnn>.png, .npy      the pictures as they were encoded, and the symbols that were sent for each
       codecs/<name>-<hash>.*           codecs that came into use while the run went on
-      received/<node>-<nnn>.png        what the server made of them
+      received/<node>-<nnn>.png        what the server made of them; .json: logits, of a codec of labels
       bound/<node>-<nnn>.png           the same over a known channel without the other user
       figures/data.npz                 arrays for the figures (see testbed.report.figures)
       figures/*.svg, *.png  report.html
@@ -87,6 +88,11 @@ def sent_name(node: str, index: int) -> str:
     return f"sent/{node}/{index:03d}.png"
 
 
+def data_folder(node: str) -> str:
+    """Where the pictures of an edge lie that its task deals it."""
+    return f"data/{node}"
+
+
 def symbols_name(node: str, index: int) -> str:
     """Where the symbols lie that an edge sent for that picture, [k] complex64 in the order in which they left."""
     return f"sent/{node}/{index:03d}.npy"
@@ -95,6 +101,11 @@ def symbols_name(node: str, index: int) -> str:
 def received_name(node: str, index: int) -> str:
     """Where the server's reconstruction of that picture lies."""
     return f"received/{node}-{index:03d}.png"
+
+
+def logits_name(node: str, index: int) -> str:
+    """Where the server's logits of that picture lie, for a codec of labels."""
+    return f"received/{node}-{index:03d}.json"
 
 
 def bound_name(node: str, index: int) -> str:

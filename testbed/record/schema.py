@@ -31,6 +31,8 @@ class Picture(msgspec.Struct, kw_only=True):
     single_user_psnr_db: float | None  # the bound: noise of the same power, known channel, no other user
     lost_share: float = 0.0  # 0..1 of its channel symbols entered the decoder as erasures
     codec: str = ""  # name and first 32 bits of the hash of the one that it was sent with
+    label: int | msgspec.UnsetType = msgspec.UNSET  # of a task with labels: what it shows, which the evaluator knows
+    read_as: int | msgspec.UnsetType | None = msgspec.UNSET  # the largest logit; None where nothing arrived
 
 
 class User(msgspec.Struct, kw_only=True):
@@ -50,6 +52,8 @@ class User(msgspec.Struct, kw_only=True):
     single_user_psnr_db: float | None  # the bound, of the mean MSE
     single_user_sinr_db: float | None
     pictures: list[Picture] = []
+    accuracy: float | msgspec.UnsetType = msgspec.UNSET  # 0..1 of the pictures read as what they show; else PSNR
+    single_user_accuracy: float | msgspec.UnsetType | None = msgspec.UNSET  # the bound
 
 
 class AirTruth(msgspec.Struct, kw_only=True):
@@ -109,6 +113,7 @@ class Result(msgspec.Struct, kw_only=True):
     versions: dict[str, str] = {}  # python, numpy, scipy, numba, onnxruntime, semcom-testbed
     git_commit: str = ""  # empty outside a checkout; "-dirty" behind it where files differ
     command: str = ""  # remakes the run
+    providers: dict[str, str] = {}  # what executed each node's codec: cpu, cuda or tensorrt
     machine: str = ""  # processor, cores in use, system
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     timing: Timing = msgspec.field(default_factory=Timing)

@@ -80,10 +80,18 @@ def _load_pictures(record: RunRecord) -> None:
     for user, node, index, picture in measured:
         names = sent_name(node, index), received_name(node, index), bound_name(node, index)
         sent, received, bound = (record.folder.read_png(n) if record.folder.has(n) else None for n in names)
-        record.missing += [n for n, there in zip(names, (sent, received, bound), strict=True) if there is None]
+        labelled = isinstance(picture.label, int)
+        shown = list(zip(names, (sent, received, bound), strict=True))[: 1 if labelled else 3]
+        record.missing += [n for n, there in shown if there is None]
         item = Comparison(node=node, user=user, name=picture.name, sent=sent, received=received, bound=bound)
         item.psnr_db, item.ssim, item.lost_share = picture.psnr_db, picture.ssim, picture.lost_share
         item.single_user_psnr_db, item.codec = picture.single_user_psnr_db, picture.codec
+        if labelled:
+            item.reading = (
+                f"shows {picture.label}, read as {picture.read_as}"
+                if picture.read_as is not None
+                else (f"shows {picture.label}, nothing arrived")
+            )
         record.pictures.append((item, names))
 
 

@@ -118,10 +118,12 @@ def picture_block(record: RunRecord, picture: pictures.Comparison, names: tuple[
     part = pictures.detail(original) if original is not None and min(original.shape[:2]) >= 160 else None
     lost = f"{100 * picture.lost_share:.1f} % of its symbols lost" if picture.lost_share else ""
     for label, pixels, name, words in (
-        ("Sent", picture.sent, names[0], ""),
+        ("Sent", picture.sent, names[0], picture.reading),
         ("Received", picture.received, names[1], pictures.measured(picture.psnr_db, picture.ssim)),
         ("Single-user bound", picture.bound, names[2], pictures.measured(picture.single_user_psnr_db)),
     ):
+        if picture.reading and label != "Sent":
+            continue  # what was decoded is a class, no picture
         state = {"label": label, "words": words, "lost": lost if label == "Received" else "", "uri": "", "detail": ""}
         state["alt"] = f"{label}: {picture.name} of {picture.node}" + (f", {words}" if words else "")
         if pixels is not None:

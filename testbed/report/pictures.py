@@ -37,6 +37,7 @@ class Comparison(msgspec.Struct, kw_only=True):
     single_user_psnr_db: float | None = None
     lost_share: float = 0.0
     codec: str = ""
+    reading: str = ""  # of a task with labels: what it was read as
 
 
 def comparison(pictures: Sequence[Comparison], dpi: float = 110) -> bytes:
@@ -45,7 +46,9 @@ def comparison(pictures: Sequence[Comparison], dpi: float = 110) -> bytes:
     with Sheet(len(pictures), 3, 0.35 + sum(3.05 * h + 0.3 for h in heights), 9.4, height_ratios=heights) as sheet:
         for row, picture in zip(sheet.axes, pictures, strict=True):
             _show(row[0], picture.sent, f"{picture.node}: {picture.name}")
-            _show(row[1], picture.received, measured(picture.psnr_db, picture.ssim))
+            _show(
+                row[1], picture.received, measured(picture.psnr_db, picture.ssim), absent=picture.reading or "missing"
+            )
             _show(row[2], picture.bound, measured(picture.single_user_psnr_db))
         for axes, title in zip(sheet.axes[0], ("sent", "received", "single-user bound"), strict=True):
             axes.set_title(title, fontweight="bold")
@@ -114,7 +117,8 @@ def _overview(pictures: Sequence[Comparison], iq: np.ndarray | None, rate_hz: fl
         for (left, middle, right), picture in zip(sheet.axes, pictures, strict=True):
             colour = user_colour(picture.user)
             _show(left, picture.sent, picture.node, colour)
-            _show(right, picture.received, measured(picture.psnr_db) or "nothing received", colour)
+            words = measured(picture.psnr_db) or "nothing received"
+            _show(right, picture.received, words, colour, picture.reading or "missing")
             bare(middle)
             middle.set_box_aspect(_aspect(picture) / 0.66)
             for a, b in ((left, middle), (middle, right)):
@@ -179,10 +183,10 @@ def _palette(picture: Image.Image, colours: int) -> Image.Image:
     return palette
 
 
-def _show(axes: Axes, picture: np.ndarray | None, caption: str, colour: str = INK) -> None:
+def _show(axes: Axes, picture: np.ndarray | None, caption: str, colour: str = INK, absent: str = "missing") -> None:
     bare(axes)
     if picture is None:
-        axes.text(0.5, 0.5, "missing", ha="center", va="center", color=FAINT, transform=axes.transAxes)
+        axes.text(0.5, 0.5, absent, ha="center", va="center", color=FAINT, transform=axes.transAxes)
         return
     axes.imshow(picture, interpolation="nearest" if max(picture.shape) < 200 else "antialiased")
     _caption(axes, caption, colour)

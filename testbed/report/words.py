@@ -34,6 +34,8 @@ def finding(record: RunRecord) -> str:
     where = f"the same {subcarriers} subcarriers" if subcarriers else "the same subcarriers"
     how = f" sent at the same time on {where}" if len(users) > 1 else " sent by one user"
     start = count(images, "picture").capitalize() + how
+    if has_labels(users):
+        return read_finding(start, users)
     quality, bound = mean_psnr_db(users), mean_psnr_db(users, "single_user_psnr_db")
     if quality is None:
         return f"{start}: their quality could not be measured."
@@ -50,6 +52,28 @@ def finding(record: RunRecord) -> str:
     who = "each user" if len(users) > 1 else "it"
     side = "below" if gap > 0 else "above"
     return f"{sentence}, {fixed(abs(gap))}{NBSP}dB {side} what {who} would reach alone over a known channel."
+
+
+def has_labels(users: list[User]) -> bool:
+    """Whether the run is of a task with labels: accuracy takes the place of PSNR."""
+    return any(isinstance(u.accuracy, float) for u in users)
+
+
+def mean_accuracy(users: list[User], field: str = "accuracy") -> float | None:
+    """Share of all users' pictures that are read rightly; None if a user has no such figure."""
+    shares = [(getattr(u, field), u.images) for u in users]
+    if not all(isinstance(share, float) for share, _ in shares) or not sum(n for _, n in shares):
+        return None
+    return sum(share * n for share, n in shares) / sum(n for _, n in shares)
+
+
+def read_finding(start: str, users: list[User]) -> str:
+    """The outcome of a task with labels."""
+    share, bound = mean_accuracy(users), mean_accuracy(users, "single_user_accuracy")
+    sentence = f"{start}: {fixed(100 * share if share is not None else None)}{NBSP}% are read as what they show"
+    if bound is None:
+        return sentence + "."
+    return f"{sentence}; each user alone over a known channel would reach {fixed(100 * bound)}{NBSP}%."
 
 
 def setting(record: RunRecord) -> str:
@@ -74,6 +98,10 @@ def tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     if (quality := mean_psnr_db(users)) is not None:
         bound = mean_psnr_db(users, "single_user_psnr_db")
         found.append((fixed(quality), "dB", "PSNR" + (f", bound {fixed(bound)} dB" if bound is not None else "")))
+    if (share := mean_accuracy(users)) is not None:
+        alone = mean_accuracy(users, "single_user_accuracy")
+        words = f", bound {fixed(100 * alone)} %" if alone is not None else ""
+        found.append((fixed(100 * share), "%", f"accuracy{words}"))
     structures = [u.ssim for u in users if u.ssim is not None]
     if structures and len(structures) == len(users):
         found.append((fixed(sum(structures) / len(structures), 3), "", "SSIM, mean over users"))
@@ -99,10 +127,20 @@ def user_rows(record: RunRecord) -> list[Row]:
     def row(what: str, unit: str, field: str, digits: int = 1) -> Row:
         return what, unit, [fixed(getattr(u, field), digits) for u in users]
 
+    def share(what: str, field: str) -> Row:
+        values = [getattr(u, field) for u in users]
+        return what, "%", [fixed(100 * v if isinstance(v, float) else None) for v in values]
+
+    if has_labels(users):
+        quality = [share("Accuracy", "accuracy"), share("Accuracy, single-user bound", "single_user_accuracy")]
+    else:
+        quality = [
+            row("PSNR of the mean MSE", "dB", "psnr_db"),
+            row("PSNR, single-user bound", "dB", "single_user_psnr_db"),
+            row("SSIM", "", "ssim", 3),
+        ]
     rows = [
-        row("PSNR of the mean MSE", "dB", "psnr_db"),
-        row("PSNR, single-user bound", "dB", "single_user_psnr_db"),
-        row("SSIM", "", "ssim", 3),
+        *quality,
         row("Effective SINR, estimated", "dB", "sinr_db_estimated"),
         row("Effective SINR, true", "dB", "sinr_db_true"),
         row("Effective SINR, single-user bound", "dB", "single_user_sinr_db"),

@@ -8,7 +8,7 @@ import numpy as np
 from server.received import ReceivedFrame, UserFrame
 from testbed.codec.base import Codec
 from testbed.data.pictures import Picture
-from testbed.experiments.measure import Sent
+from testbed.experiments.sent import Sent
 from testbed.phy.header import Header
 from testbed.phy.interleave import interleave
 from testbed.phy.ofdm import tx_amplitude

@@ -111,6 +111,7 @@ def made(tmp_path: Path, codec: PictureCodec, rng: np.random.Generator) -> Made:
         "received/server.json",
         {
             "samples": SAMPLES,
+            "provider": "cpu",
             "pictures": [
                 {
                     "user": int(node[-1]) - 1,
@@ -124,6 +125,7 @@ def made(tmp_path: Path, codec: PictureCodec, rng: np.random.Generator) -> Made:
                 "edge-1": {
                     "pictures": ["a.jpg", "b.jpg"],
                     "codecs": [label] * 2,
+                    "provider": "cuda",
                     "stage_s": {"encode": odd, "cooling": [7.0]},
                 },
                 "edge-2": {"pictures": ["c.jpg", "d.jpg"], "codecs": [label] * 2, "stage_s": {"encode": even}},
@@ -207,6 +209,7 @@ def test_metrics_and_timing_are_what_the_folder_holds(made, codec):
     assert flat(result.timing) == pytest.approx(flat(timing), rel=1e-9)
     assert list(result.timing.stages) == list(STAGES)  # in the order of processing, unknown ones behind
     assert (result.scenario, result.seed, result.complete, result.reason) == ("by-hand", 5, True, "")
+    assert result.providers == {"server": "cpu", "edge-1": "cuda"}
     assert flat(read_result(made.folder)) == pytest.approx(flat(result), rel=1e-12)
 
 

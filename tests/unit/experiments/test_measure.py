@@ -14,13 +14,13 @@ from testbed.config import Air, EdgePart, Scenario
 from testbed.data.pictures import Picture
 from testbed.experiments.measure import (
     Measured,
-    Sent,
     measure,
-    psnr_db,
     shrink,
     single_user_bound,
     sinr_db,
 )
+from testbed.experiments.scoring import psnr_db
+from testbed.experiments.sent import Sent
 from testbed.phy.interleave import interleave
 from testbed.phy.waveform import Waveform
 from tests.unit.experiments.synthetic_link import (
@@ -256,7 +256,7 @@ def test_every_figure_of_a_run_is_what_was_made_by_hand(job):
     }
     (warning,) = metrics.warnings
     assert "differ by 600 Hz" in warning
-    expected = flat({"users": job.users, "air": air, "warnings": [warning]})
+    expected = flat({"users": job.users, "air": air, "counted": [], "warnings": [warning]})
     assert split_bound(metrics)[0] == pytest.approx(expected, rel=1e-5)
     for user in metrics.users:
         assert abs(user.sinr_db_true - user.sinr_db_estimated) > 1
@@ -289,7 +289,7 @@ def test_without_an_air_nothing_is_said_of_it(job):
     """Over real radios: the same figures, no bound, no truth, no warning."""
     measured = measure(job.scenario, job.sent, job.frames, job.received, None)
     rest, bound = split_bound(measured.metrics)
-    assert rest == pytest.approx(flat({"users": job.users, "air": None, "warnings": []}), rel=1e-5)
+    assert rest == pytest.approx(flat({"users": job.users, "air": None, "counted": [], "warnings": []}), rel=1e-5)
     assert set(bound.values()) == {None}
     assert measured.bounds == {}
 

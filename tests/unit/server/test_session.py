@@ -25,7 +25,7 @@ from testbed.record.folder import EVENTS, RunFolder
 class NoCodec:
     """A codec that nothing is decoded with."""
 
-    identity = CodecIdentity("none", 0, 0)
+    identity, kind, provider, sides = CodecIdentity("none", 0, 0), "picture", "cpu", range(16, 65_536)
 
     def symbol_count(self, height: int, width: int) -> int:
         return height * width // 2

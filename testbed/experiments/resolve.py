@@ -164,13 +164,13 @@ def taken(host: str, port: int) -> bool:
 
 
 def require_usable(scenario: Scenario, remote: Collection[str] = ()) -> None:
-    """Refuse, before anything is started, radios that are written wrongly or lack their driver, and broken codecs.
+    """Refuse, before anything is started, radios that are written wrongly and codecs that do not work.
 
     ``remote`` names edges on other machines, which may have drivers that this one has not.
 
     Raises
     ------
-    RadioError, MissingExtra, CodecError
+    RadioError, CodecError
         In the words in which a node would say it.
     """
     rate_hz, server = scenario.waveform.sample_rate_hz, scenario.server
@@ -180,8 +180,6 @@ def require_usable(scenario: Scenario, remote: Collection[str] = ()) -> None:
         try:
             if radio:
                 check_uri(radio, settings)
-                if name not in remote:
-                    require_driver(radio)
         except RadioNotFound:
             if name not in remote:
                 raise
@@ -190,6 +188,17 @@ def require_usable(scenario: Scenario, remote: Collection[str] = ()) -> None:
         require_kind(scenario, opened.kind, opened.identity.label)
     if task_of(scenario).test is not None and remote:
         raise ScenarioError(f"task {scenario.task} is dealt by this machine to edges on it, not to {', '.join(remote)}")
+
+
+def require_drivers(scenario: Scenario, remote: Collection[str] = ()) -> None:
+    """Raise MissingExtra, before anything is started, if a radio of this machine lacks what its driver needs.
+
+    ``remote`` names edges on other machines.
+    """
+    radios = {scenario.server.name: scenario.server.radio} | {edge.name: edge.radio for edge in scenario.edges}
+    for name, radio in radios.items():
+        if radio and name not in remote:
+            require_driver(radio)
 
 
 def require_free(scenario: Scenario, nodes: list[Node]) -> None:

@@ -20,7 +20,15 @@ from testbed.config import Scenario, ServerConfig
 from testbed.errors import DataError
 from testbed.experiments.counted import when
 from testbed.experiments.processes import Ended, Family, Watch, node_command
-from testbed.experiments.resolve import Node, presented_plutos, require_free, require_usable, resolve, write_configs
+from testbed.experiments.resolve import (
+    Node,
+    presented_plutos,
+    require_drivers,
+    require_free,
+    require_usable,
+    resolve,
+    write_configs,
+)
 from testbed.experiments.scenario_files import open_scenario
 from testbed.experiments.stopping import StopRequest
 from testbed.experiments.tables import print_table
@@ -81,7 +89,9 @@ def run_scenario(
     """
     began = time.monotonic()
     scenario = open_scenario(name, settings, seed, images)
-    require_usable(scenario, remote.targets if remote else ())
+    elsewhere = remote.targets if remote else ()
+    require_usable(scenario, elsewhere)
+    require_drivers(scenario, elsewhere)
     nodes = resolve(scenario)
     require_free(scenario, nodes)
     if remote is not None:

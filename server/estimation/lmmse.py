@@ -1,50 +1,41 @@
-"""Linear MMSE channel estimation over time and frequency at once, with a robust prior; it reports its own error."""
+"""Linear MMSE channel estimation over time and frequency at once, under the likeliest of a set of priors."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
+from server.estimation._kernels import comb_turn, likeliest
 from server.estimation.base import ChannelEstimate
 from server.estimation.ls import pilot_estimates, user_cfo
-from testbed.phy.pilots import pilot_comb
+from server.estimation.priors import comb_bases, delay_priors, delay_window, shift_of, time_priors
+from server.estimation.subspaces import symbol_seconds
 from testbed.phy.waveform import Waveform
 
-DELAY_MARGIN_SAMPLES = 1.5  # paths may lie so far outside the prefix: the FFT window stands on whole samples
-DOPPLER_PRIOR_HZ = 80.0  # fading up to 50 Hz and what is left of the user's offset
-SUBSPACE_EDGE = 1e-6  # eigenvalues below this share of the largest hold no channel that noise at 50 dB would not hide
-
-
-class Prior(msgspec.Struct, frozen=True):
-    """Eigenbasis of the pilots' correlation (``v``), its eigenvalues, and the correlation of all points with it."""
-
-    v_time: np.ndarray  # [P, I] float32
-    value_time: np.ndarray  # [I] float64
-    k_time: np.ndarray  # [S, I] float64
-    v_frequency: np.ndarray  # [U, F / U, J] complex64: conjugate, so that taps = h_ls @ v
-    value_frequency: np.ndarray  # [U, J] float64
-    k_frequency: np.ndarray  # [U, J, F] complex64
-    k_time_power: np.ndarray  # [S, I] float32
-    k_frequency_power: np.ndarray  # [U, J, F] float64
+LEAST_SHRINK = 1e-3  # coefficients of which less than this is kept are left out, and their prior power with them
 
 
 def lmmse(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
     r"""Wiener estimate of every user's channel from all its pilots of a frame.
 
-    Prior of user u, after its own frequency offset is removed: power :math:`p_u`, delays uniform over the prefix
-    (:math:`R_f`), Doppler uniform over :math:`\pm` ``DOPPLER_PRIOR_HZ`` (:math:`R_t`). With
-    :math:`R_t = V_t \Lambda_t V_t^H` and :math:`R_f = V_f \Lambda_f V_f^H` at the pilots and :math:`K_t`, :math:`K_f`
-    the correlations of all points with these bases,
+    Each user has a prior of its own, after its frequency offset is removed: power :math:`p`, a Doppler profile
+    (:math:`R_t`) and a delay profile (:math:`R_f`) out of `priors.time_priors` and `priors.delay_priors`. With
+    :math:`R_t = V_t \Lambda_t V_t^H` and :math:`R_f = V_f \Lambda_f V_f^H` at the pilots, :math:`K_t` and :math:`K_f`
+    the correlations of all points with these bases and :math:`Y = V_t^H h_{LS} V_f^*`,
 
     .. math:: \hat{h} = \sum_{ij} K_{t,i} K_{f,j}\,
-        \frac{[V_t^H h_{LS} V_f^*]_{ij}}{\lambda_{t,i}\lambda_{f,j} + N_0 / (U p_u)}, \qquad
-        \epsilon = p_u \left(1 - \sum_{ij} \frac{|K_{t,i}|^2 |K_{f,j}|^2}
-        {\lambda_{t,i}\lambda_{f,j} + N_0 / (U p_u)}\right).
+        \frac{Y_{ij}}{\lambda_{t,i}\lambda_{f,j} + N_0 / (U p)}, \qquad
+        \epsilon = p \left(1 - \sum_{ij} \frac{|K_{t,i}|^2 |K_{f,j}|^2}
+        {\lambda_{t,i}\lambda_{f,j} + N_0 / (U p)}\right).
 
     This is the exact two-dimensional filter: the noise enters as a scalar, so nothing is inverted in a frame. The noise
-    is what lies outside the product of both subspaces, the powers what lies inside.
+    is what lies outside the product of the subspaces that hold all profiles, the powers what lies inside. The profiles
+    are those under which the pilots of all antennas A are likeliest, first the Doppler profile, for delays uniform over
+    all that the receiver allows, then the delay profile around the pilots' mean delay:
+
+    .. math:: \max \; -\sum_{ij} \left( A \ln(1 + \rho \lambda_{t,i} \lambda_{f,j})
+        + \frac{\sum_a |Y_{aij}|^2 U / N_0}{1 + \rho \lambda_{t,i} \lambda_{f,j}} \right), \quad \rho = U p / N_0.
 
     Parameters
     ----------
@@ -66,30 +57,32 @@ def lmmse(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
     ----------
     O. Edfors et al., "OFDM channel estimation by singular value decomposition", IEEE Trans. Commun. 46(7), 1998, eq. 9;
     Y. Li, L. J. Cimini, N. R. Sollenberger, "Robust channel estimation for OFDM systems with rapid dispersive fading
-    channels", IEEE Trans. Commun. 46(7), 1998.
+    channels", IEEE Trans. Commun. 46(7), 1998; C. E. Rasmussen, C. K. I. Williams, *Gaussian Processes for Machine
+    Learning*, 2006, 5.4.1 (choice of a prior by its likelihood).
     """
-    prior = prior_of(waveform)
     h_ls = pilot_estimates(grid, waveform)
     antennas, slots, pilots, comb = h_ls.shape
+    in_time, in_frequency = time_priors(waveform), comb_bases(waveform)
     energy = float(np.vdot(h_ls, h_ls).real)
-    taps = h_ls @ prior.v_frequency  # [A, U, P, J]
+    taps = h_ls @ in_frequency  # [A, U, P, J]
     cfo_hz = user_cfo(taps, waveform)
-    seconds = np.arange(waveform.body_symbols) * waveform.symbol_samples / waveform.sample_rate_hz
+    seconds = symbol_seconds(waveform)
     rotation = np.exp(2j * np.pi * cfo_hz[:, None] * seconds)  # [U, S]
-    still = prior.v_time * rotation[:, waveform.pilot_symbols, None].conj()  # [U, P, I]
+    still = in_time.v * rotation[:, waveform.pilot_symbols, None].conj()  # [U, P, I]
     c = np.swapaxes(still, -1, -2).astype(np.complex64) @ taps  # [A, U, I, J]
 
     inside = np.sum(c.real**2 + c.imag**2, axis=(0, 2, 3), dtype=np.float64)  # [U]
     unknowns = antennas * c.shape[-2] * c.shape[-1]
-    total = antennas * slots * pilots * comb
-    noise = max(energy - float(inside.sum()), 1e-7 * energy) / max(total - slots * unknowns, 1)
+    noise = max(energy - float(inside.sum()), 1e-7 * energy) / max(h_ls.size - slots * unknowns, 1)
     power = np.maximum(inside - unknowns * noise, 0.0) / (antennas * pilots * comb)  # [U]
+    delays = mean_delays(h_ls, waveform)
 
-    shrink = 1 / (prior.value_time[:, None] * prior.value_frequency[:, None] + ratio(noise, power)[:, None, None])
-    k_time = prior.k_time * rotation[:, :, None]  # [U, S, I]
-    h = k_time.astype(np.complex64) @ ((c * shrink.astype(np.float32)) @ prior.k_frequency)  # [A, U, S, F]
-    known = prior.k_time_power @ (shrink @ prior.k_frequency_power).astype(np.float32)  # [U, S, F]
-    error = np.maximum(1 - known, np.float32(0)) * power[:, None, None].astype(np.float32)
+    h = np.empty((antennas, slots, waveform.body_symbols, waveform.occupied_subcarriers), np.complex64)
+    error = np.empty((slots, waveform.body_symbols, waveform.occupied_subcarriers), np.float32)
+    for user in range(slots):
+        seen = Seen(c[:, user], noise, 1 / ratio(noise, power[user]), delays[user])
+        under_likeliest(seen, user, rotation[user], waveform, h[:, user], error[user])
+    error = np.maximum(1 - error, np.float32(0)) * power[:, None, None].astype(np.float32)
     return ChannelEstimate(
         h_hat=np.moveaxis(h, (0, 1), (2, 3)),
         error_variance=np.moveaxis(error, 0, -1),
@@ -98,59 +91,63 @@ def lmmse(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
     )
 
 
-def ratio(noise: float, power: np.ndarray) -> np.ndarray:
-    """[U] noise over power, so large for an absent user that nothing of it is left."""
-    return noise / np.maximum(power, 1e-12 * noise + 1e-30) + 1e-9
+class Seen(NamedTuple):
+    """What the pilots say of one user."""
+
+    c: np.ndarray  # [A, I, J] complex64: coefficients in the bases of all times' and delays' priors
+    noise: float  # variance of each
+    rho: float  # power over it
+    delay: float  # mean, in samples
 
 
-@lru_cache(maxsize=8)
-def prior_of(waveform: Waveform) -> Prior:
-    """Both subspaces of a waveform; computed once."""
-    seconds = np.arange(waveform.body_symbols) * waveform.symbol_samples / waveform.sample_rate_hz
-    at_pilots = seconds[waveform.pilot_symbols]
-    v_time, value_time = subspace(doppler_correlation(at_pilots[:, None] - at_pilots))
-    k_time = doppler_correlation(seconds[:, None] - at_pilots) @ v_time
-    carriers = waveform.subcarriers
-    bases = []
-    for user in range(waveform.pilot_slots):
-        comb = carriers[pilot_comb(waveform, user)]
-        v, value = subspace(delay_correlation(comb[:, None] - comb, waveform))
-        bases.append((v, value, delay_correlation(carriers[:, None] - comb, waveform) @ v))
-    size = max(len(value) for _, value, _ in bases)
-    v_frequency = np.stack([pad(v.conj(), size) for v, _, _ in bases])
-    k_frequency = np.stack([pad(k, size).T for _, _, k in bases])
-    value_frequency = np.stack([np.pad(value, (0, size - len(value)), constant_values=1.0) for _, value, _ in bases])
-    return Prior(
-        v_time=v_time.astype(np.float32),
-        value_time=value_time,
-        k_time=k_time,
-        v_frequency=v_frequency.astype(np.complex64),
-        value_frequency=value_frequency,
-        k_frequency=k_frequency.astype(np.complex64),
-        k_time_power=(k_time**2).astype(np.float32),
-        k_frequency_power=np.abs(k_frequency) ** 2,
-    )
+def under_likeliest(
+    seen: Seen, user: int, rotation: np.ndarray, waveform: Waveform, h: np.ndarray, known: np.ndarray
+) -> None:
+    """Write one user's channel into ``h`` [A, S, F], which share of its power is known into ``known`` [S, F]."""
+    in_time, in_delay = time_priors(waveform), delay_priors(waveform, user, shift_of(seen.delay, waveform))
+    antennas, rank, size = seen.c.shape
+    count, profiles = len(in_time.values), len(in_delay.values)
+
+    uniform = np.ascontiguousarray(np.swapaxes(seen.c @ in_delay.bases[0], 0, 1)).reshape(rank, -1)
+    turned = in_time.analysis @ uniform.view(np.float32)  # [N I, 2 A J]
+    y = turned.view(np.complex64).reshape(count, rank, antennas, size)
+    n = likeliest(y, in_time.values, in_delay.values[:1].repeat(count, axis=0), seen.rho, seen.noise)
+
+    value = in_time.values[n]
+    kept = max(int(np.count_nonzero(value * in_delay.values[:, 0].max() * seen.rho > LEAST_SHRINK)), 1)
+    value, base = value[:kept], in_time.bases[n, :, :kept]
+    d = (base.T @ seen.c).reshape(antennas * kept, size)
+    beams = (d @ in_delay.analysis).reshape(antennas, kept, profiles, size)
+    y = np.ascontiguousarray(beams.transpose(2, 1, 0, 3))
+    q = likeliest(y, value[None].repeat(profiles, axis=0), in_delay.values, seen.rho, seen.noise)
+
+    shrink = (1 / (value[:, None] * in_delay.values[q] + 1 / seen.rho)).astype(np.float32)  # [I, J]
+    k_time = (in_time.points[n, :, :kept] * rotation[:, None]).astype(np.complex64)
+    np.matmul(k_time, (beams[:, :, q] * shrink) @ in_delay.points[q], out=h)
+    np.matmul(in_time.power[n, :, :kept], shrink @ in_delay.power[q], out=known)
 
 
-def doppler_correlation(lag_s: np.ndarray) -> np.ndarray:
-    r"""Correlation over time of a flat Doppler spectrum: :math:`\mathrm{sinc}(2 B \tau)`, real."""
-    return np.sinc(2 * DOPPLER_PRIOR_HZ * lag_s)
+def mean_delays(h_ls: np.ndarray, waveform: Waveform) -> np.ndarray:
+    r"""Each user's mean delay in samples, from the turn of phase between neighbouring pilots of its comb.
+
+    .. math:: d_u = -\frac{N}{2\pi U} \arg \sum_{a,p,k} h^*_{aupk} h_{aup,k+1}
+
+    Parameters
+    ----------
+    h_ls : [A, U, P, F / U] complex64
+    waveform : Waveform
+
+    Returns
+    -------
+    [U] float64
+        Within one period of the comb, N / U, around the middle of `priors.delay_window`.
+    """
+    period = waveform.fft_size / waveform.pilot_slots
+    middle = sum(delay_window(waveform)) / 2
+    delay = -np.angle(comb_turn(h_ls)) / (2 * np.pi) * period
+    return middle + np.mod(delay - middle + period / 2, period) - period / 2
 
 
-def delay_correlation(lag: np.ndarray, waveform: Waveform) -> np.ndarray:
-    r"""Correlation over subcarriers of delays uniform in [-margin, prefix + margin], complex by their mean."""
-    width = (waveform.cp_samples + 2 * DELAY_MARGIN_SAMPLES) / waveform.fft_size
-    centre = waveform.cp_samples / 2 / waveform.fft_size
-    return np.sinc(width * lag) * np.exp(-2j * np.pi * centre * lag)
-
-
-def subspace(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvectors and eigenvalues above the subspace's edge, largest first."""
-    value, v = np.linalg.eigh(correlation)
-    keep = value > SUBSPACE_EDGE * value[-1]
-    return v[:, keep][:, ::-1], value[keep][::-1]
-
-
-def pad(v: np.ndarray, size: int) -> np.ndarray:
-    """Zero columns up to ``size``: users' subspaces may differ by one where DC is left out."""
-    return np.pad(v, ((0, 0), (0, size - v.shape[1])))
+def ratio(noise: float, power: float) -> float:
+    """Noise over power, so large for an absent user that nothing of it is left."""
+    return noise / max(power, 1e-12 * noise + 1e-30) + 1e-9

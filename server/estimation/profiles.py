@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 
 from server.estimation.base import ChannelEstimate
-from server.estimation.lmmse import DELAY_MARGIN_SAMPLES, delay_correlation, pad, subspace
 from server.estimation.ls import pilot_estimates, user_cfo
+from server.estimation.subspaces import DELAY_MARGIN_SAMPLES, delay_bases, prefix_window, subspace, symbol_seconds
 from testbed.phy.pilots import pilot_comb
 from testbed.phy.waveform import Waveform
 
@@ -66,9 +66,7 @@ def grid_of(waveform: Waveform) -> Grid:
     at_pilots = symbol_seconds(waveform)[waveform.pilot_symbols]
     v_time, _ = subspace(np.sinc(2 * dopplers_hz[-1] * (at_pilots[:, None] - at_pilots)))
     combs = [waveform.subcarriers[pilot_comb(waveform, user)] for user in range(waveform.pilot_slots)]
-    bases = [subspace(delay_correlation(comb[:, None] - comb, waveform))[0].conj() for comb in combs]
-    size = max(v.shape[1] for v in bases)
-    v_frequency = np.stack([pad(v, size) for v in bases])
+    v_frequency = delay_bases(waveform, combs, prefix_window(waveform))
     return Grid(
         v_time=v_time.astype(np.float32),
         v_frequency=v_frequency.astype(np.complex64),
@@ -90,11 +88,6 @@ def doppler_axis(waveform: Waveform, v_time: np.ndarray, dopplers_hz: np.ndarray
     """Steering over symbols of ``dopplers_hz`` [D]."""
     points = np.exp(2j * np.pi * np.outer(symbol_seconds(waveform), dopplers_hz))
     return Axis(pilots=(v_time.T @ points[waveform.pilot_symbols])[None], points=points[None])
-
-
-def symbol_seconds(waveform: Waveform) -> np.ndarray:
-    """[S] float64: when each body symbol comes, from the first."""
-    return np.arange(waveform.body_symbols) * waveform.symbol_samples / waveform.sample_rate_hz
 
 
 def pilot_gain(waveform: Waveform) -> float:

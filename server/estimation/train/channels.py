@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 
 from server.estimation.ls import user_cfo
-from server.estimation.profiles import grid_of, symbol_seconds
+from server.estimation.profiles import grid_of
+from server.estimation.subspaces import symbol_seconds
 from testbed.channels.base import Place, TappedDelayLine
 from testbed.channels.registry import find_channel
 from testbed.phy.pilots import pilot_comb

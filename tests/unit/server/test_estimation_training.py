@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch", reason=TRAINING)
 
 from server.estimation.dnn import DnnEstimator  # noqa: E402
 from server.estimation.image import first_profiles, image_of  # noqa: E402
-from server.estimation.profiles import Observation, grid_of, pilot_gain, symbol_seconds, wiener  # noqa: E402
+from server.estimation.profiles import Observation, grid_of, pilot_gain, wiener  # noqa: E402
 from server.estimation.profiles import growth as growth_of  # noqa: E402
+from server.estimation.subspaces import symbol_seconds  # noqa: E402
 from server.estimation.train.channels import Ranges, draw_block, loss_points  # noqa: E402
 from server.estimation.train.export import export  # noqa: E402
 from server.estimation.train.loop import (  # noqa: E402

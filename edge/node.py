@@ -68,6 +68,7 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
             transmitter.first_frames(pictures),
             load=lambda new: install_encoder(folder, new.card, new.encoder, new.encoder_sha256),
             say=member.say,
+            frame_symbols=config.waveform.data_elements,
             planned=config.switches,
         )
         settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, tx_channels=1)
@@ -95,7 +96,7 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
             values = {
                 "user": config.edge.user,
                 "frames_sent": transmitter.frames_sent,
-                "channel_uses": plan.channel_uses,
+                "channel_uses": sum(len(symbols) for symbols in transmitter.symbols),
                 "clipped_samples": transmitter.clipped_samples,
                 "pictures": [picture.name for picture in pictures],
                 "codecs": [identity.label for identity in transmitter.codecs],

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -51,14 +52,33 @@ def why_not(new: Codec, current: Codec, sizes: Sequence[tuple[int, int]]) -> str
     """Why an edge cannot go over to a codec while it sends pictures of these sizes; empty if it can."""
     if new.identity == current.identity:
         return f"{new.identity.label} is in use already"
+    if new.kind != current.kind:
+        return f"{new.identity.label} is of kind {new.kind}, {current.identity.label} of kind {current.kind}"
     for height, width in sizes:
-        ours, other = current.symbol_count(height, width), new.symbol_count(height, width)
-        if ours != other:
-            return (
-                f"{new.identity.label} takes {other} channel uses for {width} x {height} pixels, "
-                f"{current.identity.label} takes {ours}, and frames are planned before the run: take one of that rate"
-            )
+        if height not in new.sides or width not in new.sides:
+            return f"{new.identity.label} takes no pictures of {width} x {height} pixels"
     return ""
+
+
+def frames_each(codec: Codec, sizes: Sequence[tuple[int, int]], frame_symbols: int) -> list[int]:
+    """Frames that pictures of these sizes take."""
+    return [-(-codec.symbol_count(*size) // frame_symbols) for size in sizes]
+
+
+def moved(first_frames: Sequence[int], picture: int, frames: Sequence[int]) -> list[int]:
+    """First frames, and one past the last, when the pictures from ``picture`` on take so many frames each."""
+    return [*first_frames[:picture], *accumulate(frames[picture:], initial=first_frames[picture])]
+
+
+def why_no_room(new: Codec, first_frames: Sequence[int], picture: int, frames: Sequence[int], planned: int) -> str:
+    """Why a codec does not fit from a picture on into the frames planned before the run; empty if it does."""
+    wanted = moved(first_frames, picture, frames)[-1]
+    if wanted <= planned:
+        return ""
+    return (
+        f"{new.identity.label} from picture {picture} on takes {wanted} frames in all, and {planned} were planned "
+        "before the run: begin with the codec that takes more"
+    )
 
 
 class Switching:
@@ -78,6 +98,8 @@ class Switching:
         Makes a codec of an Install, or raises CodecError; called on a thread of its own.
     say : callable
         Sends a message to the server.
+    frame_symbols : int
+        Data symbols of a frame. A codec may take fewer frames than were planned, not more.
     planned : sequence of int
         Frames before which the scenario plans a switch: the encoder waits there until it is settled, at most
         ``HOLD_S``, so that a run with a planned switch depends on its seed alone.
@@ -92,6 +114,7 @@ class Switching:
         first_frames: Sequence[int],
         load: Callable[[Install], Codec],
         say: Callable[[AnyMessage], None],
+        frame_symbols: int,
         planned: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -99,6 +122,8 @@ class Switching:
         self.codec = codec
         self.sizes = list(sizes)
         self.first_frames = list(first_frames)
+        self._frame_symbols = frame_symbols
+        self._frames = self.first_frames[-1] + frames_each(codec, self.sizes[-1:], frame_symbols)[0]
         self.changes: dict[int, Change] = {}
         self.next_picture = 0  # the first whose codec is still open
         self.holding = False
@@ -217,6 +242,11 @@ class Switching:
                 f"{self.next_picture} of {len(self.first_frames)} are encoded; "
                 f"edges.{self.name}.ahead_frames says how far ahead",
             )
+            return
+        assert change.codec is not None
+        frames = frames_each(change.codec, self.sizes, self._frame_symbols)
+        if reason := why_no_room(change.codec, self.first_frames, picture, frames, self._frames):
+            self._refuse(change, reason)
         else:
             change.picture = picture
 
@@ -224,6 +254,9 @@ class Switching:
         if not change.settled and first_frame == self.first_frames[change.picture]:
             if change.picture >= self.next_picture:
                 change.agreed = True
+                assert change.codec is not None
+                frames = frames_each(change.codec, self.sizes, self._frame_symbols)
+                self.first_frames = moved(self.first_frames, change.picture, frames)[:-1]
                 self._changed.notify_all()
             else:
                 change.lapses += 1

@@ -103,8 +103,7 @@ class Transmitter:
     ) -> Iterator[np.ndarray]:
         """[frame_samples] complex64 for each frame of each picture, encoded when its turn comes.
 
-        ``codec_for`` is asked once for each picture, then; all of its frames come from that codec, which takes as many
-        symbols as the one in use.
+        ``codec_for`` is asked once for each picture, then; all of its frames come from that codec.
         """
         size = self.waveform.data_elements
         for number, picture in enumerate(pictures):

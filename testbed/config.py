@@ -94,7 +94,7 @@ class EdgePart(Strict, frozen=True):
 class Switch(Strict, frozen=True):
     """While the run goes on the server sends an edge another encoder; what is sent from a frame on is made with it."""
 
-    codec: str  # a name in the zoo, or the path of a card; takes as many symbols as the codec in use
+    codec: str  # a name in the zoo, or the path of a card; takes no more frames than the codec of the start
     at_frame: int  # the first picture that begins at this frame of the edge, or later
     edge: str = ""  # empty: every edge
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edge.switching import first_picture, why_not
+from edge.switching import first_picture, frames_each, moved, why_no_room, why_not
 from edge.transmitter import Transmitter
 from server.decoder import PictureAssembler
 from server.pipeline import Receiver
@@ -18,6 +18,7 @@ from testbed.codec.base import Codec
 from testbed.codec.registry import open_codec
 from testbed.config import Scenario, switches_of
 from testbed.data.pictures import Picture
+from testbed.experiments.counted import counted, counted_warnings
 from testbed.experiments.measure import Measured, measure
 from testbed.experiments.sent import Sent
 from testbed.experiments.tasks import require_kind, sources, truth
@@ -76,13 +77,19 @@ def planned_codecs(
 ) -> list[Codec]:
     """The codec of each picture of an edge, as edge and server agree on it over the control bus."""
     codecs = [codec] * len(pictures)
+    sizes = [(p.pixels.shape[0], p.pixels.shape[1]) for p in pictures]
+    frame_symbols = scenario.waveform.data_elements
+    planned = sum(frames_each(codec, sizes, frame_symbols))
     earliest = 0
     for switch in switches_of(scenario, edge):
         new = others[switch.codec]
-        sizes = [(p.pixels.shape[0], p.pixels.shape[1]) for p in pictures]
+        frames = frames_each(new, sizes, frame_symbols)
         picture = first_picture(first_frames, switch.at_frame, earliest)
-        if picture is not None and not why_not(new, codecs[-1], sizes):
+        if picture is None or why_not(new, codecs[-1], sizes):
+            continue
+        if not why_no_room(new, first_frames, picture, frames, planned):
             codecs[picture:] = [new] * (len(pictures) - picture)
+            first_frames = moved(first_frames, picture, frames)[:-1]
             earliest = picture + 1
     return codecs
 
@@ -97,15 +104,19 @@ def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
         assembler.install(other)
     sent: list[Sent] = []
     streams: dict[int, np.ndarray] = {}
+    planned, nodes = 0, {}
     for edge in scenario.edges:
         pictures = sources(scenario, edge, known.sides)
         transmitter = Transmitter(scenario.waveform, edge.user, known)
+        planned = max(planned, transmitter.plan(pictures).samples)
         codecs = planned_codecs(scenario, edge.name, pictures, transmitter.first_frames(pictures), known, others)
         pieces = transmitter.stream(pictures, codecs.__getitem__)
         streams[edge.user] = np.concatenate([piece[0] for piece in pieces])
+        uses = sum(len(symbols) for symbols in transmitter.symbols)
+        nodes[edge.name] = {"clipped_samples": transmitter.clipped_samples, "channel_uses": uses}
         sent.append(Sent(edge.name, edge.user, pictures, transmitter.symbols, codecs, truth(scenario, edge)))
     medium, receiver = make_medium(scenario), make_receiver(scenario)
-    total = total_samples(scenario, max(len(s) for s in streams.values()))
+    total = total_samples(scenario, planned)
     padded = {user: np.pad(s, (0, total - len(s))) for user, s in streams.items()}
     frames = []
     block = scenario.air.block_samples
@@ -115,4 +126,12 @@ def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
     frames += receiver.flush()
     pictures_done = [p for frame in frames for p in assembler.add(frame)] + assembler.finish()
     received = {(p.user, p.picture): (p.decoded, p.lost_share) for p in pictures_done}
-    return measure(scenario, sent, frames, received, make_medium(scenario))
+    measured = measure(scenario, sent, frames, received, make_medium(scenario))
+    summary = {"nodes": nodes, "samples": total, "headers_refused": assembler.headers_refused} | {
+        "faulty_samples": receiver.faulty_samples,
+        "frames_cut": receiver.frames_cut,
+    }
+    measured.metrics.counted = counted(scenario, summary)
+    rate_hz = scenario.waveform.sample_rate_hz
+    measured.metrics.warnings += counted_warnings(measured.metrics.counted, summary, rate_hz)
+    return measured

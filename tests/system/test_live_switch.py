@@ -24,6 +24,7 @@ from testbed.experiments.simulate import simulate
 from testbed.experiments.switch import switch_settings
 from testbed.record.folder import RunFolder
 from testbed.record.schema import User, metrics_bytes, read_result
+from tests.unit.codec.changed_codecs import changed
 
 pytestmark = pytest.mark.timeout(180)
 Run = Any  # of conftest.py, which pytest loads and nobody imports
@@ -115,6 +116,26 @@ def test_a_planned_switch_changes_nothing_but_the_codec(
         ]
     without = simulate(scenario(photographs)).metrics.users
     assert np.abs(psnr(results[0].metrics.users) - psnr(without)).max() < ALIKE_DB
+
+
+def test_a_switch_may_change_the_rate(start_run: Callable[..., Run], photographs: Path, tmp_path: Path):
+    """Both edges go over to half the rate and back: 5, 5, 3 and 5 frames a picture, by k in each header. Metrics are
+    those of one process without sockets; what comes with half the symbols is a picture still, and worse."""
+    half = changed("half the rate", tmp_path)
+    plans = (f"{half}@7", "deepjscc-cifar10@12")
+    switches = [part for plan in plans for part in ("--switch", plan)]
+    run = start_run("--images", str(photographs), "--seed", str(SEED), *switches)
+    assert run.finish() == 0, run.errors
+    result = read_result(RunFolder(run.folder))
+    assert msgspec.json.encode(simulate(scenario(photographs, *plans)).metrics) == metrics_bytes(result)
+    ours, other = labels(half)
+    frames = {(node, codec): n for node in ("edge-1", "edge-2") for codec, n in ((ours, 15), (other, 3))}
+    assert check_every_frame(run.folder) == frames
+    for user in result.metrics.users:
+        assert [p.codec for p in user.pictures] == [ours, ours, other, ours]
+        assert (user.frames_sent, user.channel_uses) == (18, 3.5 * 192 * 256 // 2)
+        quality = psnr([user])[0]
+        assert 12.0 < quality[2] < quality[[0, 1, 3]].min() - 2.0
 
 
 def test_a_frame_that_met_the_wrong_decoder_would_be_seen(

@@ -125,6 +125,8 @@ def changed(what: str, folder: Path) -> Path:
         onnx.external_data_helper.convert_model_to_external_data(encoder, location="weights.bin", size_threshold=0)
         onnx.save_model(encoder, str(folder / "aside.onnx"))
         encoder = onnx.load_model(str(folder / "aside.onnx"), load_external_data=False)
+    elif what == "half the rate":
+        card = half_rate(card, encoder, decoder)
     elif what == "nine channels":
         card = nine_channels(card, encoder, decoder)
     else:
@@ -169,3 +171,40 @@ def nine_channels(card: Card, encoder: onnx.ModelProto, decoder: onnx.ModelProto
     for value, channels in ((encoder.graph.output[0], 18), (decoder.graph.input[0], 18), (decoder.graph.input[1], 9)):
         value.type.tensor_type.shape.dim[1].dim_value = channels
     return msgspec.structs.replace(card, sizes=card.sizes | {"complex_channels": 9})
+
+
+def half_rate(card: Card, encoder: onnx.ModelProto, decoder: onnx.ModelProto) -> Card:
+    """The first four of eight channels, at unit power; the decoder takes the others for lost."""
+    add = encoder.graph.initializer.append
+    for node in encoder.graph.node:
+        node.output[:] = ["whole" if name == "symbols" else name for name in node.output]
+    add(numpy_helper.from_array(np.array([0, 1, 2, 3, 8, 9, 10, 11]), "four"))
+    add(numpy_helper.from_array(np.float32(2), "two"))
+    encoder.graph.node.extend(
+        [
+            helper.make_node("Gather", ["whole", "four"], ["unscaled"], axis=1),
+            helper.make_node("Mul", ["unscaled", "unscaled"], ["squares"]),
+            helper.make_node("ReduceMean", ["squares"], ["mean"], axes=[1, 2, 3]),
+            helper.make_node("Mul", ["mean", "two"], ["power"]),
+            helper.make_node("Sqrt", ["power"], ["rms"]),
+            helper.make_node("Div", ["unscaled", "rms"], ["symbols"]),
+        ]
+    )
+    for node in decoder.graph.node:
+        node.input[:] = [{"symbols": "all", "no_eff": "all_no"}.get(name, name) for name in node.input]
+    constants = {"real": np.arange(4), "imaginary": np.arange(4, 8), "zero": np.float32(0), "much": np.float32(1e6)}
+    decoder.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items())
+    nodes = [
+        helper.make_node("Gather", ["symbols", "real"], ["re"], axis=1),
+        helper.make_node("Gather", ["symbols", "imaginary"], ["im"], axis=1),
+        helper.make_node("Mul", ["re", "zero"], ["none"]),
+        helper.make_node("Add", ["none", "much"], ["lost"]),
+        helper.make_node("Concat", ["re", "none", "im", "none"], ["all"], axis=1),
+        helper.make_node("Concat", ["no_eff", "lost"], ["all_no"], axis=1),
+        *decoder.graph.node,
+    ]
+    del decoder.graph.node[:]
+    decoder.graph.node.extend(nodes)
+    for value, channels in ((encoder.graph.output[0], 8), (decoder.graph.input[0], 8), (decoder.graph.input[1], 4)):
+        value.type.tensor_type.shape.dim[1].dim_value = channels
+    return msgspec.structs.replace(card, sizes=card.sizes | {"complex_channels": 4}, bandwidth_ratio="1/12")

@@ -21,9 +21,10 @@ FRAMES = [0, 5, 10, 15, 20, 25]  # first frames of six pictures
 class Plain:
     """A codec that is only told apart."""
 
-    def __init__(self, digest: int, rate: int = 2) -> None:
+    def __init__(self, digest: int, rate: int = 2, kind: str = "picture") -> None:
         self.identity = CodecIdentity("plain", 1, digest)
         self.rate = rate
+        self.kind, self.sides = kind, range(8, 9)
 
     def symbol_count(self, height: int, width: int) -> int:
         return height * width // self.rate
@@ -36,7 +37,9 @@ class Plain:
 
 
 OLD, NEW, THIRD = Plain(1), Plain(2), Plain(3)
-CODECS = {b"new": NEW, b"third": THIRD, b"old": OLD, b"other rate": Plain(4, rate=4)}
+CODECS = {b"new": NEW, b"third": THIRD, b"old": OLD, b"twice": Plain(4, rate=1), b"half": Plain(5, rate=4)} | {
+    b"other kind": Plain(6, kind="label")
+}
 
 
 class Bus:
@@ -52,7 +55,7 @@ class Bus:
         self.server = Handovers(self._send, lambda: self.now)
         sizes = [(8, 8)] * len(FRAMES)
         load = load or (lambda install: CODECS[install.encoder])
-        self.edge = Switching("edge-1", OLD, sizes, FRAMES, load, self._answer, planned, lambda: self.now)
+        self.edge = Switching("edge-1", OLD, sizes, FRAMES, load, self._answer, 7, planned, lambda: self.now)
 
     def _send(self, node: str, message: AnyMessage) -> None:
         if node == "operator":
@@ -208,9 +211,10 @@ def refuse(install: Install) -> Plain:
         (b"new", 0, 6, None, "6 of 6 are encoded"),
         (b"new", 0, 0, refuse, "the encoder that came has hash 1"),
         (b"old", 0, 0, None, "is in use already"),
-        (b"other rate", 0, 0, None, "takes 16 channel uses for 8 x 8 pixels"),
+        (b"twice", 10, 0, None, "from picture 2 on takes 50 frames in all, and 30 were planned before the run"),
+        (b"other kind", 0, 0, None, "plain 00000006 is of kind label, plain 00000001 of kind picture"),
     ],
-    ids=["behind-the-last", "all-encoded", "hash", "same", "rate"],
+    ids=["behind-the-last", "all-encoded", "hash", "same", "rate", "kind"],
 )
 def test_a_refusal_has_a_reason_and_the_codec_stays(name, at_frame, encoded, load, says):
     bus = Bus(load=load)
@@ -293,3 +297,17 @@ def test_the_hold_outlasts_the_server():
 )
 def test_a_switch_is_at_the_first_frame_of_a_picture(at_frame, earliest, picture):
     assert first_picture(FRAMES, at_frame, earliest) == picture
+
+
+def test_a_codec_of_half_the_rate_moves_the_frames_behind_it():
+    """From picture 2 on 3 frames each for 5: pictures begin at 0, 5, 10, 13, 16, 19. The next switch goes by these, and
+    what fits in the 30 frames that were planned may take more again: 10 + 3 x 3 + 10 = 29."""
+    bus = Bus()
+    bus.ask(b"half", 6)
+    bus.settle()
+    bus.ask(b"twice", 17)
+    bus.settle()
+    facts = bus.edge.facts()
+    assert [(f["picture"], f["first_frame"], f["reason"]) for f in facts] == [(2, 10, ""), (5, 19, "")]
+    assert bus.encode(6) == [OLD, OLD, *[CODECS[b"half"]] * 3, CODECS[b"twice"]]
+    assert bus.edge.first_frames == [0, 5, 10, 13, 16, 19]

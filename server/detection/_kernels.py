@@ -21,10 +21,23 @@ HUGE = np.float32(1e18)  # the square of what is less stays within float32
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def two_by_two(y, h, no, x_hat, no_eff):
-    """Two users, two antennas, in closed form with the determinant, which cancels nothing: safe in float32.
+    """Two users, two antennas: `server.detection.lmmse.lmmse` in closed form with the determinant.
 
-    Each block goes through one work array of constant shape: only so does the compiler see that nothing overlaps, and
-    uses SIMD.
+    The determinant cancels nothing: safe in float32. Each block goes through one work array of constant shape: only so
+    does the compiler see that nothing overlaps, and uses SIMD.
+
+    Parameters
+    ----------
+    y : [2, R] complex64
+        Received resource elements, antennas first.
+    h : [2, 2, R] complex64
+        Channel; antenna, user.
+    no : [R] float32
+        Noise variance of a complex sample, linear.
+    x_hat : [2, R] complex64
+        Written: unbiased estimates.
+    no_eff : [2, R] float32
+        Written: variance of their errors.
     """
     w = np.zeros((19, BLOCK), np.float32)
     zero, one, inf = np.float32(0.0), np.float32(1.0), np.float32(np.inf)
@@ -81,7 +94,15 @@ def two_by_two(y, h, no, x_hat, no_eff):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def split(z, first, count, re, im):
-    """Complex numbers from ``first`` on into real and imaginary parts."""
+    """Complex numbers from ``first`` on into real and imaginary parts.
+
+    Parameters
+    ----------
+    z : [R] complex64
+    first, count : int
+    re, im : [>= count] float32
+        Written.
+    """
     for i in range(count):
         re[i] = z[first + i].real
         im[i] = z[first + i].imag
@@ -89,14 +110,36 @@ def split(z, first, count, re, im):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def join(re, im, z, first, count):
-    """Undo `split`."""
+    """Undo `split`.
+
+    Parameters
+    ----------
+    re, im : [>= count] float32
+    z : [R] complex64
+        Written from ``first`` on.
+    first, count : int
+    """
     for i in range(count):
         z[first + i] = complex(re[i], im[i])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def many(y, h, no, x_hat, no_eff):
-    r"""K users, N antennas: Cholesky of the smaller of :math:`H^HH + N_0I` and :math:`HH^H + N_0I`, in lanes."""
+    """K users, N antennas: Cholesky of the smaller of :math:`H^HH + N_0I` and :math:`HH^H + N_0I`, in lanes.
+
+    Parameters
+    ----------
+    y : [N, R] complex64
+        Received resource elements, antennas first.
+    h : [N, K, R] complex64
+        Channel.
+    no : [R] float32
+        Noise variance of a complex sample, linear.
+    x_hat : [K, R] complex64
+        Written: unbiased estimates.
+    no_eff : [K, R] float32
+        Written: variance of their errors.
+    """
     antennas, users, count = h.shape
     small = users <= antennas
     size = users if small else antennas
@@ -141,7 +184,21 @@ def many(y, h, no, x_hat, no_eff):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def load(y, h, no, first, lanes, hr, hi, yr, yi, n):
-    """One block of resource elements into lanes; lanes past the end see no channel and unit noise."""
+    """One block of resource elements into lanes; lanes past the end see no channel and unit noise.
+
+    Parameters
+    ----------
+    y, h, no
+        As in `many`.
+    first, lanes : int
+        Block's first resource element, and how many of its lanes are used.
+    hr, hi : [N, K, LANES] float64
+        Written: the channel.
+    yr, yi : [N, LANES] float64
+        Written: what was received.
+    n : [LANES] float64
+        Written: noise variance, no less than ``FLOOR_MANY`` of the channel's power.
+    """
     antennas, users, _ = h.shape
     for lane in range(LANES):
         n[lane] = no[first + lane] if lane < lanes else 1.0
@@ -162,7 +219,19 @@ def load(y, h, no, first, lanes, hr, hi, yr, yi, n):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def gram_of_users(hr, hi, yr, yi, n, lr, li, wr, wi):
-    r"""Lower half of :math:`H^HH + N_0I`; right-hand sides :math:`I` and :math:`H^Hy`."""
+    """Lower half of :math:`H^HH + N_0I`; right-hand sides :math:`I` and :math:`H^Hy`.
+
+    Parameters
+    ----------
+    hr, hi : [N, K, LANES] float64
+    yr, yi : [N, LANES] float64
+    n : [LANES] float64
+        Noise variance.
+    lr, li : [K, K, LANES] float64
+        Written: the lower half.
+    wr, wi : [K, K + 1, LANES] float64
+        Written: the right-hand sides, that of the symbols last.
+    """
     antennas, users, _ = hr.shape
     lr[:] = 0.0
     li[:] = 0.0
@@ -184,7 +253,19 @@ def gram_of_users(hr, hi, yr, yi, n, lr, li, wr, wi):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def gram_of_antennas(hr, hi, yr, yi, n, lr, li, wr, wi):
-    r"""Lower half of :math:`HH^H + N_0I`; right-hand sides :math:`H` and :math:`y`."""
+    """Lower half of :math:`HH^H + N_0I`; right-hand sides :math:`H` and :math:`y`.
+
+    Parameters
+    ----------
+    hr, hi : [N, K, LANES] float64
+    yr, yi : [N, LANES] float64
+    n : [LANES] float64
+        Noise variance.
+    lr, li : [N, N, LANES] float64
+        Written: the lower half.
+    wr, wi : [N, K + 1, LANES] float64
+        Written: the right-hand sides, that of the symbols last.
+    """
     antennas, users, _ = hr.shape
     lr[:] = 0.0
     li[:] = 0.0
@@ -205,7 +286,13 @@ def gram_of_antennas(hr, hi, yr, yi, n, lr, li, wr, wi):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def cholesky(lr, li):
-    """Lower factor in place; its diagonal holds the reciprocals."""
+    """Lower factor in place; its diagonal holds the reciprocals.
+
+    Parameters
+    ----------
+    lr, li : [n, n, LANES] float64
+        Lower half of a Hermitian positive definite matrix; replaced.
+    """
     size = lr.shape[0]
     for j in range(size):
         for p in range(j):
@@ -224,7 +311,15 @@ def cholesky(lr, li):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def forward(lr, li, wr, wi):
-    """Solve L W = W in place, with the reciprocal diagonal of `cholesky`."""
+    """Solve L W = W in place, with the reciprocal diagonal of `cholesky`.
+
+    Parameters
+    ----------
+    lr, li : [n, n, LANES] float64
+        From `cholesky`.
+    wr, wi : [n, columns, LANES] float64
+        Right-hand sides; replaced by the solutions.
+    """
     size, columns, _ = wr.shape
     for c in range(columns):
         for i in range(size):

@@ -114,7 +114,27 @@ def detect_lmmse(received: Received) -> Posterior:
 
 
 def whiten(y: np.ndarray, h: np.ndarray, cov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    r"""``y`` and ``h`` times :math:`L^{-1}`, where ``cov`` = :math:`LL^H`: their noise is white, of unit variance."""
+    """``y`` and ``h`` times :math:`L^{-1}`, where ``cov`` = :math:`LL^H`: their noise is white, of unit variance.
+
+    Parameters
+    ----------
+    y : [..., N] complex64
+    h : [..., N, K] complex64
+    cov : [..., N, N] complex64
+        Covariance of noise and interference.
+
+    Returns
+    -------
+    y : [..., N] complex64
+    h : [..., N, K] complex64
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit each other.
+    numpy.linalg.LinAlgError
+        If ``cov`` is not positive definite.
+    """
     if cov.ndim < 2 or cov.shape[-2:] != (y.shape[-1], y.shape[-1]):
         raise ShapeError(f"cov {cov.shape}: must be [..., N, N] with N = {y.shape[-1]} antennas")
     root = np.linalg.cholesky(np.asarray(cov, dtype=np.complex128))

@@ -105,5 +105,9 @@ class ChannelModel(Protocol):
         place : Place
         rng : numpy.random.Generator
             All that is random comes from it.
+
+        Returns
+        -------
+        TappedDelayLine
         """
         ...

@@ -20,6 +20,10 @@ def find_channel(name: str, key: str = "channel") -> ChannelModel:
     key : str
         Where the name was written, for the message.
 
+    Returns
+    -------
+    ChannelModel
+
     Raises
     ------
     ScenarioError

@@ -8,9 +8,21 @@ import numpy as np
 
 @numba.njit(cache=True, nogil=True)
 def agree(soft: np.ndarray, pattern: np.ndarray, word: np.ndarray) -> tuple[float, float]:
-    """Agreement and consistency of [n] float32 soft bits with the bits ``pattern`` xor ``word``, both [n] uint8.
+    """Agreement and consistency of soft bits with the bits ``pattern`` xor ``word``.
 
-    See `testbed.phy.header_code.agreement` and `consistency`.
+    The equations stand at `testbed.phy.header_code.agreement` and `consistency`.
+
+    Parameters
+    ----------
+    soft : [n] float32
+        Log-likelihood ratios, positive means bit 1.
+    pattern, word : [n] uint8
+        0 or 1.
+
+    Returns
+    -------
+    agreement, consistency : float
+        Both 0 where all of ``soft`` is 0.
     """
     score, size, excess, spread = 0.0, 0.0, 0.0, 0.0
     for i in range(soft.shape[0]):

@@ -8,7 +8,20 @@ import numpy as np
 
 @numba.njit(cache=True, nogil=True)
 def rotate(samples: np.ndarray, coarse: np.ndarray, fine: np.ndarray) -> np.ndarray:
-    """Multiply [row, n] complex64, sample n by ``coarse[n // B] * fine[n % B]`` with B = len(fine)."""
+    """Multiply sample n of each row by ``coarse[n // B] * fine[n % B]``, B = len(fine).
+
+    Parameters
+    ----------
+    samples : [rows, n] complex64
+    coarse : [ceil(n / B)] complex64
+        Phasors of the blocks' first samples.
+    fine : [B] complex64
+        Phasors within a block.
+
+    Returns
+    -------
+    [rows, n] complex64
+    """
     rows, count = samples.shape
     block = fine.shape[0]
     out = np.empty((rows, count), np.complex64)
@@ -26,9 +39,18 @@ def rotate(samples: np.ndarray, coarse: np.ndarray, fine: np.ndarray) -> np.ndar
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def strongest_hypothesis(correlation: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sum |correlation|^2 over antennas and take the largest over hypotheses, lag by lag.
+    """Add :math:`|c|^2` over antennas and take the largest over hypotheses, lag by lag.
 
-    ``correlation`` [antenna, hypothesis, >= lags] complex64. Returns power [lags] float32 and its hypothesis [lags].
+    Parameters
+    ----------
+    correlation : [antennas, hypotheses, >= lags] complex64
+    lags : int
+        How many are looked at.
+
+    Returns
+    -------
+    power : [lags] float32
+    hypothesis : [lags] int16
     """
     antennas, hypotheses, _ = correlation.shape
     best = np.full(lags, np.float32(-1.0))
@@ -49,9 +71,21 @@ def strongest_hypothesis(correlation: np.ndarray, lags: int) -> tuple[np.ndarray
 
 @numba.njit(cache=True, nogil=True)
 def normalise(power: np.ndarray, samples: np.ndarray, silence: float) -> np.ndarray:
-    """[lags] float32: ``power`` over the energy of what was correlated from each lag on, antennas added; at most 1.
+    """Power of a correlation over the energy of what was correlated, from each lag on, antennas added.
 
-    0 where that is no number, or no more than ``silence`` of all the energy in ``samples`` [antenna, n] complex64.
+    Parameters
+    ----------
+    power : [lags] float32
+        From `strongest_hypothesis`.
+    samples : [antennas, n] complex64
+        What was correlated with a reference of n - lags + 1 samples of unit energy.
+    silence : float
+        Share of all the energy below which a lag counts as silent.
+
+    Returns
+    -------
+    [lags] float32
+        0 to 1; 0 in silence and where the power is no number.
     """
     antennas, count = samples.shape
     lags = power.shape[0]
@@ -72,8 +106,24 @@ def normalise(power: np.ndarray, samples: np.ndarray, silence: float) -> np.ndar
 
 @numba.njit(cache=True, nogil=True)
 def refine_offset(samples: np.ndarray, basis: np.ndarray, turn: float, steps: int) -> float:
-    """Gauss-Newton steps on the phase from sample to sample, in radians, of [antenna, n] complex64 that lie, once it is
-    taken out, in the span of the orthonormal ``basis`` [n, rank] complex64."""
+    r"""Gauss-Newton steps on the phase from sample to sample, by which samples are turned out of a known subspace.
+
+    Model: :math:`y_a[n] = e^{j\omega n} (S h_a)[n] + w_a[n]` with orthonormal S; the channel :math:`h_a` is eliminated.
+
+    Parameters
+    ----------
+    samples : [antennas, n] complex64
+    basis : [n, rank] complex64
+        S.
+    turn : float
+        :math:`\omega` to begin from, in radians a sample.
+    steps : int
+
+    Returns
+    -------
+    float
+        :math:`\omega` in radians a sample.
+    """
     antennas, count = samples.shape
     dual = np.conj(basis)
     span = np.ascontiguousarray(basis.T)
@@ -107,8 +157,26 @@ def refine_offset(samples: np.ndarray, basis: np.ndarray, turn: float, steps: in
 def first_and_last(
     paths: np.ndarray, delays: np.ndarray, reach: float, factor: float, below_peak: float
 ) -> tuple[float, float]:
-    """First and last delay within ``reach`` at which |paths|^2 [antenna, delay], antennas added, reaches ``factor``
-    times the median of what lies beyond 2 ``reach``, and ``below_peak`` times the strongest. NaN if there is none."""
+    """First and last delay within ``reach`` whose power counts, antennas added.
+
+    Parameters
+    ----------
+    paths : [antennas, n] complex64
+        Impulse response.
+    delays : [n] float64
+        In samples.
+    reach : float
+        In samples; what lies beyond twice as much is taken for noise.
+    factor : float
+        Least power over the median of that noise.
+    below_peak : float
+        Least power over the strongest within reach.
+
+    Returns
+    -------
+    first, last : float
+        In samples; NaN where no delay counts.
+    """
     antennas, count = paths.shape
     profile = np.zeros(count, np.float32)
     for antenna in range(antennas):

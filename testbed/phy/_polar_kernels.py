@@ -23,12 +23,30 @@ def transform(bits: np.ndarray) -> np.ndarray:
 def list_decode(llr: np.ndarray, known: np.ndarray, value: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Successive-cancellation list decoding with min-sum updates.
 
-    ``llr`` [N] float32, positive means bit 1; ``known`` [N] bool and ``value`` [N] uint8 are the inputs that the
-    decoder need not find out. Returns the codewords [paths, N] uint8 and their metrics [paths] float32, at most
-    ``size`` of them, the most likely first.
-
     Arrays of a level are addressed through one pointer a path and level: when paths fork, pointers are copied. All
     paths rewrite a level in the same step, when nobody needs its old content, so that each writes to its own slot.
+
+    Parameters
+    ----------
+    llr : [N] float32
+        Log-likelihood ratios, positive means bit 1; N is a power of two.
+    known : [N] bool
+        Inputs that the decoder need not find out.
+    value : [N] uint8
+        Their values.
+    size : int
+        Most paths that are kept.
+
+    Returns
+    -------
+    codewords : [paths, N] uint8
+        The most likely first.
+    metrics : [paths] float32
+        What speaks against each, smaller is likelier.
+
+    References
+    ----------
+    As for `testbed.phy.polar.decode`.
     """
     length = llr.shape[0]
     top = 0

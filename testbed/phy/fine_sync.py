@@ -27,6 +27,10 @@ def derotate(samples: np.ndarray, cfo_hz: float, waveform: Waveform, first_sampl
     Parameters
     ----------
     samples : [..., n] complex64
+    cfo_hz : float
+        The offset :math:`f` in Hz.
+    waveform : Waveform
+        Its sample rate is :math:`f_s`.
     first_sample : int
         Index :math:`n_0` of the first sample, where the phase is counted from.
 
@@ -56,8 +60,14 @@ def estimate_cfo(samples: np.ndarray, waveform: Waveform, coarse_cfo_hz: float) 
     ----------
     samples : [A, >= preamble_samples] complex64
         From ``Detection.start`` on.
+    waveform : Waveform
     coarse_cfo_hz : float
         ``Detection.cfo_hz``.
+
+    Returns
+    -------
+    float
+        In Hz, absolute (``coarse_cfo_hz`` is in it).
 
     References
     ----------
@@ -88,8 +98,14 @@ def estimate_timing(samples: np.ndarray, waveform: Waveform, cfo_hz: float) -> f
     ----------
     samples : [A, >= preamble_samples] complex64
         From ``Detection.start`` on, as received.
+    waveform : Waveform
     cfo_hz : float
         From `estimate_cfo`.
+
+    Returns
+    -------
+    float
+        In samples; -cp_samples to cp_samples, or a fraction of a sample beyond.
     """
     channel = _channel(samples, waveform, cfo_hz)
     delays = np.arange(
@@ -120,6 +136,11 @@ def estimate_arrivals(samples: np.ndarray, waveform: Waveform, cfo_hz: float) ->
     ----------
     samples, waveform, cfo_hz
         As for `estimate_timing`.
+
+    Returns
+    -------
+    first, last : float
+        In samples; both the strongest arrival where none stands out.
     """
     channel = _channel(samples, waveform, cfo_hz)
     half = waveform.occupied_subcarriers // 2
@@ -155,6 +176,12 @@ def window_offset(arrivals: tuple[float, float] | float, waveform: Waveform) -> 
 
     With (first, last) from `estimate_arrivals` their middle is put in the middle of the prefix. With one delay, from
     `estimate_timing`, a quarter of the prefix is kept for what comes before it and three for what comes after.
+
+    Parameters
+    ----------
+    arrivals : (float, float) or float
+        In samples behind ``Detection.start``.
+    waveform : Waveform
 
     Returns
     -------

@@ -18,14 +18,21 @@ def body_grid(header: Header, data: np.ndarray, waveform: Waveform, user: int) -
 
     Parameters
     ----------
+    header : Header
     data : [data_elements] complex64
         Symbols of unit mean power, in the order of `read_data`.
+    waveform : Waveform
     user : int
         Whose pilot comb is filled; the other combs stay empty.
 
     Returns
     -------
     [body_symbols, occupied] complex64
+
+    Raises
+    ------
+    ShapeError
+        If ``data`` is not what one frame carries.
     """
     data = np.asarray(data)
     if data.shape != (waveform.data_elements,):
@@ -41,6 +48,14 @@ def body_grid(header: Header, data: np.ndarray, waveform: Waveform, user: int) -
 def build_frame(header: Header, data: np.ndarray, waveform: Waveform) -> tuple[np.ndarray, int]:
     """Make the samples of one frame, at ``rms_dbfs`` and limited to full scale.
 
+    Parameters
+    ----------
+    header : Header
+        Says whose pilot comb is filled.
+    data : [data_elements] complex64
+        Symbols of unit mean power.
+    waveform : Waveform
+
     Returns
     -------
     samples : [frame_samples] complex64
@@ -53,10 +68,32 @@ def build_frame(header: Header, data: np.ndarray, waveform: Waveform) -> tuple[n
 
 
 def read_data(grid: np.ndarray, waveform: Waveform) -> np.ndarray:
-    """Data elements of a body: [..., body_symbols, occupied] -> [..., data_elements], symbol by symbol."""
+    """Data elements of a body, symbol by symbol.
+
+    Parameters
+    ----------
+    grid : [..., body_symbols, occupied]
+        Of any dtype.
+    waveform : Waveform
+
+    Returns
+    -------
+    [..., data_elements]
+    """
     return grid[..., waveform.data_symbols, :].reshape(*grid.shape[:-2], waveform.data_elements)
 
 
 def read_header(grid: np.ndarray, waveform: Waveform) -> np.ndarray:
-    """Header elements of a body: [..., body_symbols, occupied] -> [..., header_symbols, occupied]."""
+    """Header elements of a body.
+
+    Parameters
+    ----------
+    grid : [..., body_symbols, occupied]
+        Of any dtype.
+    waveform : Waveform
+
+    Returns
+    -------
+    [..., header_symbols, occupied]
+    """
     return grid[..., waveform.header_symbol_indices, :]

@@ -107,6 +107,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         user, frame : int
         description : [DESCRIPTION_BITS] of 0 and 1
 
+        Returns
+        -------
+        Header
+
         Raises
         ------
         ProtocolError

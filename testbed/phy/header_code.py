@@ -86,7 +86,18 @@ def header_places(waveform: Waveform) -> int:
 
 
 def header_to_symbols(header: Header, waveform: Waveform) -> np.ndarray:
-    """[header_symbols, occupied] complex64: QPSK of unit power."""
+    """The header on the air: its word, scrambled by the pattern of user and frame, as QPSK.
+
+    Parameters
+    ----------
+    header : Header
+    waveform : Waveform
+
+    Returns
+    -------
+    [header_symbols, occupied] complex64
+        Of unit power.
+    """
     places = header_places(waveform)
     bits = pattern(header.user, header.frame, places) ^ codeword(header.description(), places)
     return qpsk(bits[_order(places)]).reshape(waveform.header_symbols, -1)
@@ -101,6 +112,7 @@ def header_soft_bits(x_hat: np.ndarray, no_eff: np.ndarray | float, waveform: Wa
         Unbiased estimates of unit-power symbols.
     no_eff : float or [header_symbols, occupied] float32
         Variance of their errors; infinite where lost.
+    waveform : Waveform
 
     Returns
     -------
@@ -212,13 +224,40 @@ def consistency(soft: np.ndarray, user: int, frame: int, word: np.ndarray) -> fl
 
 
 def belongs(soft: np.ndarray, user: int, frame: int, word: np.ndarray, threshold: float) -> tuple[bool, bool]:
-    """Whether a header agrees with a frame, and whether the frame is consistent with it; see `agreement`."""
+    """Whether a header agrees with a frame, and whether the frame is consistent with it; see `agreement`.
+
+    Parameters
+    ----------
+    soft : [places] float32
+        From `header_soft_bits`.
+    user, frame : int
+        Whose header, and the frame's number.
+    word : [places] uint8
+        From `codeword`.
+    threshold : float
+        Least agreement.
+
+    Returns
+    -------
+    agrees, is_consistent : bool
+    """
     agreed, consistent = agree(soft, pattern(user, frame, len(soft)), word)
     return agreed >= threshold, consistent >= LEAST_CONSISTENCY
 
 
 def codeword(description: np.ndarray, places: int) -> np.ndarray:
-    """[places] uint8: zeros for the mark, then the polar codeword, repeated until the rest is full."""
+    """The word of a description: zeros for the mark, then the polar codeword, repeated until the rest is full.
+
+    Parameters
+    ----------
+    description : [DESCRIPTION_BITS] uint8
+    places : int
+        Bits of a header on the air.
+
+    Returns
+    -------
+    [places] uint8
+    """
     code = polar.encode(description, HEADER_CODE_BITS)
     word = np.zeros(places, np.uint8)
     word[HEADER_MARK_BITS:] = np.resize(code, places - HEADER_MARK_BITS)
@@ -226,7 +265,20 @@ def codeword(description: np.ndarray, places: int) -> np.ndarray:
 
 
 def decode_description(code: np.ndarray, known: np.ndarray | None = None) -> np.ndarray | None:
-    """[DESCRIPTION_BITS] from soft bits of a codeword, or None; parameters as `polar.decode`."""
+    """The description from soft bits of a codeword.
+
+    Parameters
+    ----------
+    code : [HEADER_CODE_BITS] float32
+        Log-likelihood ratios, positive means bit 1.
+    known : [DESCRIPTION_BITS] int8, optional
+        Bits that are known, -1 for those that are not.
+
+    Returns
+    -------
+    [DESCRIPTION_BITS] uint8 or None
+        None where the CRC says that there is none.
+    """
     return polar.decode(code, DESCRIPTION_BITS, known)
 
 
@@ -255,13 +307,38 @@ def read_alone(soft: np.ndarray, user: int) -> Header | None:
 
 
 def full_number(frame: int, first: int) -> int:
-    """The frame number that is ``frame`` modulo FRAME_CYCLE and the least from ``first`` on."""
+    """The frame number that is ``frame`` modulo FRAME_CYCLE and the least from ``first`` on.
+
+    Parameters
+    ----------
+    frame : int
+        Modulo FRAME_CYCLE.
+    first : int
+        Number of the picture's first frame.
+
+    Returns
+    -------
+    int
+    """
     return first + (frame - first) % FRAME_CYCLE
 
 
 @lru_cache(maxsize=256)
 def pattern(user: int, frame: int, places: int) -> np.ndarray:
-    """[places] uint8: the pseudo-random word of a user and a frame number."""
+    """The pseudo-random word of a user and a frame number.
+
+    Parameters
+    ----------
+    user, frame : int
+        The frame's number counts modulo FRAME_CYCLE.
+    places : int
+        Bits of a header on the air.
+
+    Returns
+    -------
+    [places] uint8
+        Cached: not to be written to.
+    """
     return _patterns(user, np.array([frame % FRAME_CYCLE]), places)[0]
 
 

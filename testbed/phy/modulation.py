@@ -21,6 +21,11 @@ def qpsk(bits: np.ndarray) -> np.ndarray:
     -------
     [..., n] complex64
 
+    Raises
+    ------
+    ShapeError
+        If the number of bits is odd.
+
     References
     ----------
     3GPP TS 38.211, 5.1.3.

@@ -22,6 +22,7 @@ def modulate(grid: np.ndarray, waveform: Waveform) -> np.ndarray:
     Parameters
     ----------
     grid : [..., S, occupied] complex64
+    waveform : Waveform
 
     Returns
     -------
@@ -54,6 +55,7 @@ def demodulate(samples: np.ndarray, waveform: Waveform, symbols: int, offset: in
     Parameters
     ----------
     samples : [..., n] complex64
+    waveform : Waveform
     symbols : int
     offset : int
         Sample at which the prefix of the first symbol is taken to begin; see `testbed.phy.sync.window_offset`.

@@ -28,7 +28,22 @@ def pilot_values(waveform: Waveform) -> np.ndarray:
 
 
 def pilot_comb(waveform: Waveform, user: int) -> np.ndarray:
-    """Indices into the occupied subcarriers that carry this user's pilots: user, user + slots, user + 2 slots, ..."""
+    """Indices into the occupied subcarriers that carry this user's pilots: user, user + slots, user + 2 slots, ...
+
+    Parameters
+    ----------
+    waveform : Waveform
+    user : int
+
+    Returns
+    -------
+    [occupied / pilot_slots] int64
+
+    Raises
+    ------
+    ShapeError
+        If there is no such user.
+    """
     if not 0 <= user < waveform.pilot_slots:
         raise ShapeError(f"user = {user}: allowed: 0..{waveform.pilot_slots - 1} (waveform.pilot_slots)")
     return np.arange(user, waveform.occupied_subcarriers, waveform.pilot_slots)

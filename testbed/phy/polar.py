@@ -30,6 +30,11 @@ def reliability_order(length: int) -> np.ndarray:
     -------
     [length] int64, read-only
 
+    Raises
+    ------
+    ShapeError
+        If the length is no power of two.
+
     References
     ----------
     G. He et al., "Beta-expansion: a theoretical framework for fast and recursive construction of polar codes", IEEE

@@ -14,6 +14,8 @@ def gold_bits(c_init: int, count: int) -> np.ndarray:
     ----------
     c_init : int
         Initial state of the second register, 0 <= c_init < 2**31; names the sequence.
+    count : int
+        Bits wanted.
 
     Returns
     -------

@@ -47,7 +47,19 @@ class Detection(msgspec.Struct, frozen=True):
 
 
 def cfo_hypotheses(waveform: Waveform, max_cfo_hz: float) -> np.ndarray:
-    """Carrier offsets that are tried, in Hz: half the resolution of two periods apart, covering +-``max_cfo_hz``."""
+    """Carrier offsets that are tried: half the resolution of two periods apart.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    max_cfo_hz : float
+        Largest offset in Hz, either way.
+
+    Returns
+    -------
+    [hypotheses] float64
+        In Hz, ascending, symmetric about 0.
+    """
     spacing = waveform.sample_rate_hz / (2 * PREAMBLE_PERIODS * waveform.fft_size)
     side = max(0, math.ceil(max_cfo_hz / spacing - 0.5))
     return spacing * np.arange(-side, side + 1)
@@ -62,10 +74,22 @@ def detection_threshold(waveform: Waveform, antennas: int, false_alarms_per_10ms
 
     Parameters
     ----------
+    waveform : Waveform
+    antennas : int
     false_alarms_per_10ms : float
         Between 0 and 1.
     hypotheses : int
         ``len(cfo_hypotheses(...))``.
+
+    Returns
+    -------
+    float
+        0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If the rate lies outside (0, 1).
 
     References
     ----------
@@ -88,6 +112,9 @@ def detection_statistic(samples: np.ndarray, waveform: Waveform, max_cfo_hz: flo
     Parameters
     ----------
     samples : [A, n] complex64
+    waveform : Waveform
+    max_cfo_hz : float
+        Largest carrier offset in Hz, either way.
 
     Returns
     -------
@@ -124,8 +151,11 @@ def detect(
     ----------
     samples : [A, n] complex64
         What is not finite matches nothing.
+    waveform : Waveform
     threshold : float
         From `detection_threshold`.
+    max_cfo_hz : float
+        Largest carrier offset in Hz, either way.
     search_samples : int, optional
         Look for the crossing at the first so many starts only. A caller that cuts a stream gives windows that overlap
         by ``2 * preamble_samples`` and searches the rest: then no preamble is missed or judged by half.
@@ -134,6 +164,11 @@ def detect(
     -------
     Detection or None
         ``start`` counts from the first of ``samples``; it may lie up to ``preamble_samples`` behind the crossing.
+
+    Raises
+    ------
+    ShapeError
+        If ``samples`` is not [antenna, sample].
     """
     samples = np.asarray(samples, np.complex64)
     if samples.ndim != 2:

@@ -56,12 +56,41 @@ class Dds:
         return np.round(np.clip(total, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
 
     def channel(self, i: int, rate: Attribute) -> Channel:
-        """``altvoltageI``."""
+        """``altvoltageI`` as a client sees it.
+
+        Parameters
+        ----------
+        i : int
+            Number of the generator.
+        rate : Attribute
+            ``sampling_frequency`` in Hz.
+
+        Returns
+        -------
+        Channel
+        """
         name = f"TX{i // 4 + 1}_{'IQ'[i // 2 % 2]}_F{i % 2 + 1}"
         return Channel(f"altvoltage{i}", True, self.attributes(self.tones[i], rate), name)
 
     def attributes(self, tone: Tone, rate: Attribute) -> Attributes:
-        """Of one generator; frequencies are read back as the accumulator has them."""
+        """Of one generator; frequencies are read back as the accumulator has them.
+
+        Parameters
+        ----------
+        tone : Tone
+        rate : Attribute
+            ``sampling_frequency`` in Hz.
+
+        Returns
+        -------
+        Attributes
+            ``raw`` 0 or 1, ``scale`` 0 to 1, ``phase`` in millidegrees, ``frequency`` in Hz.
+
+        Raises
+        ------
+        Refused
+            By their writing: EINVAL outside these, or above half the rate.
+        """
 
         def write_scale(text: str) -> None:
             scale = float(decimal(text))

@@ -52,6 +52,10 @@ def parse_fir(text: str, before: Fir | None = None) -> Fir:
     before : Fir, optional
         What is loaded: a file for one direction leaves the other as it is.
 
+    Returns
+    -------
+    Fir
+
     Raises
     ------
     Refused

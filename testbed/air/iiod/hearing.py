@@ -16,7 +16,20 @@ PROBE_SAMPLES, SETTLED_SAMPLES = 8192, 4096  # mixed to measure a level while ti
 class Mixer(Protocol):
     """What `testbed.air.medium.Medium` does."""
 
-    def mix(self, transmitted: Mapping[int, np.ndarray], first_sample: int) -> np.ndarray: ...
+    def mix(self, transmitted: Mapping[int, np.ndarray], first_sample: int) -> np.ndarray:
+        """What the antennas receive of it.
+
+        Parameters
+        ----------
+        transmitted : {user: [count] complex64}
+        first_sample : int
+            Absolute index of the first.
+
+        Returns
+        -------
+        [antennas, count] complex64
+        """
+        ...
 
 
 class Hearing:
@@ -44,7 +57,20 @@ class Hearing:
         self._origin: int | None = None
 
     def receive(self, sent: Mapping[VirtualPluto, np.ndarray | None], first_sample: int, count: int) -> np.ndarray:
-        """[count, columns] int16 for the receiver's buffer."""
+        """Samples for the receiver's buffer.
+
+        Parameters
+        ----------
+        sent : {VirtualPluto: [count, columns] int16 or None}
+            DAC codes of every Pluto; None: nothing.
+        first_sample, count : int
+            Absolute index of the first, and how many.
+
+        Returns
+        -------
+        [count, columns] int16
+            I and Q of each channel.
+        """
         rate_hz = self.receiver.rate_hz(RX)
         if self._mixer is None or self._rate_hz != rate_hz:
             self._mixer, self._rate_hz = self._make(rate_hz), rate_hz
@@ -54,7 +80,15 @@ class Hearing:
         return received(self.receiver, self._mixer.mix(self._waves(sent, first_sample, count), first_sample))
 
     def measure(self, sent: Mapping[VirtualPluto, np.ndarray | None], first_sample: int, count: int) -> None:
-        """Bring the receiver's RSSI and AGC to what it would hear of this; no sample passes."""
+        """Bring the receiver's RSSI and AGC to what it would hear of this; no sample passes.
+
+        Parameters
+        ----------
+        sent : {VirtualPluto: [count, columns] int16 or None}
+            DAC codes of every Pluto; None: nothing.
+        first_sample, count : int
+            Absolute index of the first, and how many.
+        """
         rate_hz = self.receiver.rate_hz(RX)
         if self._probe is None or self._probe_rate_hz != rate_hz:
             self._probe, self._probe_rate_hz = self._make_probe(rate_hz), rate_hz

@@ -230,7 +230,7 @@ def test_within_limits_nothing_is_warned_of():
 
 @pytest.mark.parametrize(("difference_hz", "sir_db"), [(300, 28.8), (600, 22.8), (1500, 14.7)])
 def test_cfo_differences_are_warned_of_with_their_interference(difference_hz, sir_db):
-    """The figures of receiver.md (29, 23, 15 dB at 15 kHz spacing)."""
+    """At 15 kHz spacing, in closed form: sinc^2(e) / (1 - sinc^2(e)) at an offset of e subcarriers (Moose 1994)."""
     (line,) = medium(user_cfo_hz=[0.0, difference_hz], user_delay_samples=[0.0, 0.0]).warnings()
     assert f"differ by {difference_hz} Hz" in line
     assert f"interference is {sir_db} dB" in line

@@ -34,7 +34,17 @@ class Codec(Protocol):
         ...
 
     def symbol_count(self, height: int, width: int) -> int:
-        """Complex channel uses of a picture of this size."""
+        """Complex channel uses of a picture of this size.
+
+        Parameters
+        ----------
+        height, width : int
+            In pixels.
+
+        Returns
+        -------
+        int
+        """
         ...
 
     def encode(self, picture: np.ndarray) -> np.ndarray:
@@ -42,7 +52,21 @@ class Codec(Protocol):
         ...
 
     def decode(self, symbols: np.ndarray, no_eff: np.ndarray, height: int, width: int) -> np.ndarray:
-        """[k] complex64, [k] float32 error variances (infinite = lost) -> what the kind says."""
+        """What the kind says, from symbols as they were detected.
+
+        Parameters
+        ----------
+        symbols : [k] complex64
+            Unbiased estimates of what was sent.
+        no_eff : [k] float32
+            Variance of their errors; infinite where lost.
+        height, width : int
+            Of the picture that was sent, in pixels.
+
+        Returns
+        -------
+        [height, width, 3] uint8 or [classes] float32
+        """
         ...
 
 

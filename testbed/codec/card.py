@@ -66,7 +66,18 @@ def sizes_of(card: Card, **limits: int) -> tuple[int, ...]:
 
 
 def digest_pair(encoder: bytes, decoder: bytes) -> str:
-    """SHA-256, hexadecimal, over both files: neither half can be changed alone unnoticed."""
+    """A hash over both files: neither half can be changed alone unnoticed.
+
+    Parameters
+    ----------
+    encoder, decoder : bytes
+        ONNX.
+
+    Returns
+    -------
+    str
+        SHA-256, hexadecimal.
+    """
     return hashlib.sha256(encoder + decoder).hexdigest()
 
 
@@ -123,6 +134,17 @@ def read_card(path: Path) -> tuple[Card, bytes, bytes]:
 def parse_card(data: bytes, where: str) -> Card:
     """A card from its JSON.
 
+    Parameters
+    ----------
+    data : bytes
+        JSON, with or without a byte-order mark.
+    where : str
+        For messages.
+
+    Returns
+    -------
+    Card
+
     Raises
     ------
     CodecError
@@ -138,7 +160,21 @@ def parse_card(data: bytes, where: str) -> Card:
 
 
 def check_pair(card: Card, encoder: bytes, decoder: bytes, where: str) -> None:
-    """Raise CodecError unless both files are those that the card was written for."""
+    """Refuse files that are not those that the card was written for.
+
+    Parameters
+    ----------
+    card : Card
+    encoder, decoder : bytes
+        ONNX.
+    where : str
+        For messages.
+
+    Raises
+    ------
+    CodecError
+        If their hash is another one.
+    """
     found = digest_pair(encoder, decoder)
     if found != card.sha256:
         raise CodecError(

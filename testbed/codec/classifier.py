@@ -43,7 +43,19 @@ class Classifier:
         return reals[:, :k] + np.complex64(1j) * reals[:, k:]
 
     def logits(self, symbols: np.ndarray, no_eff: np.ndarray) -> np.ndarray:
-        """[B, k] complex64 and their error variances -> [B, classes] float32."""
+        """Logits of pictures from their symbols as received.
+
+        Parameters
+        ----------
+        symbols : [B, k] complex64
+            Unbiased estimates.
+        no_eff : [B, k] float32
+            Variance of their errors; infinite where lost.
+
+        Returns
+        -------
+        [B, classes] float32
+        """
         reals = np.concatenate([symbols.real, symbols.imag], axis=1).astype(np.float32)
         (values,) = self._decode.run(["logits"], {"symbols": reals, "no_eff": np.ascontiguousarray(no_eff, np.float32)})
         return values
@@ -201,6 +213,20 @@ def install(folder: Path, number: int, encoder: bytes, decoder: bytes, sha256: s
     """Check a pair against its hash, load it, then write it: half a pair is never found in the folder.
 
     Both files go into a folder named by their hash first; then ``installed.json`` is replaced in one step.
+
+    Parameters
+    ----------
+    folder : Path
+    number : int
+        Of the round, for messages.
+    encoder, decoder : bytes
+        ONNX.
+    sha256 : str
+        As announced, see `testbed.codec.card.digest_pair`.
+
+    Returns
+    -------
+    Classifier
 
     Raises
     ------

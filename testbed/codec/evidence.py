@@ -57,6 +57,18 @@ def as_reals(symbols: np.ndarray) -> np.ndarray:
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """[n, d], [m, d] -> [n, m]. Each row is the same to the last bit whatever rows stand beside it: no matrix product,
-    which picks its kernel by their number, and no difference of squares, which would make that bit large."""
+    """Squared Euclidean distance of every row to every row.
+
+    Each row is the same to the last bit whatever rows stand beside it: no matrix product, which picks its kernel by
+    their number, and no difference of squares, which would make that bit large.
+
+    Parameters
+    ----------
+    a : [n, d] float64
+    b : [m, d] float64
+
+    Returns
+    -------
+    [n, m] float64
+    """
     return np.stack([((row - b) ** 2).sum(axis=1) for row in a])

@@ -83,6 +83,10 @@ def open_session(model: bytes, name: str, threads: int, provider: str = "cpu") -
     provider : str
         ``cpu``, which gives the same bits on every machine of a kind; ``cuda``, ``tensorrt``, or ``auto``.
 
+    Returns
+    -------
+    onnxruntime.InferenceSession
+
     Raises
     ------
     CodecError
@@ -122,6 +126,11 @@ def execute(session: onnxruntime.InferenceSession, name: str, output: str, input
         Codec and half, for messages.
     output : str
     inputs : {name: array}
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the model's type and shape, float32 in the codecs' models.
 
     Raises
     ------
@@ -169,7 +178,18 @@ def require_ports(
 
 
 def fitting(found: onnxruntime.NodeArg, wanted: Port) -> bool:
-    """Whether a port is float32 and no axis of it is fixed to another length than the wanted one."""
+    """Whether a port is float32 and no axis of it is fixed to another length than the wanted one.
+
+    Parameters
+    ----------
+    found : onnxruntime.NodeArg
+        Of the model.
+    wanted : Port
+
+    Returns
+    -------
+    bool
+    """
     if found.type != "tensor(float)" or (found.shape and len(found.shape) != len(wanted.axes)):
         return False
     return all(not isinstance(has, int) or has == want for has, want in zip(found.shape, wanted.axes, strict=False))

@@ -67,7 +67,18 @@ class PictureCodec:
         return f"codec {self.identity.label}, {which}"
 
     def grid_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(complex channels, rows, columns) of a picture's symbols; sides are padded up to the stride."""
+        """Shape of a picture's symbols; its sides are padded up to the stride.
+
+        Parameters
+        ----------
+        height, width : int
+            In pixels.
+
+        Returns
+        -------
+        channels, rows, columns : int
+            Complex channels; the symbols of each.
+        """
         stride = self.stride
         return self.complex_channels, -(-height // stride), -(-width // stride)
 
@@ -219,7 +230,17 @@ class PictureCodec:
 
 
 def fixed_picture(height: int, width: int) -> np.ndarray:
-    """[height, width, 3] uint8: a slope, a step and fine texture, from whole numbers alone."""
+    """A picture made of whole numbers alone, the same everywhere: a slope, a step and fine texture.
+
+    Parameters
+    ----------
+    height, width : int
+        In pixels.
+
+    Returns
+    -------
+    [height, width, 3] uint8
+    """
     rows, columns, colours = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
     step = np.where(rows > columns, 90, 0)
     return ((3 * rows + 2 * columns + 40 * colours + step + rows * columns * 7 % 48) % 256).astype(np.uint8)

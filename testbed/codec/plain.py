@@ -95,14 +95,37 @@ def require_plain(model: bytes, name: str, shapes: Mapping[str, Sequence[int]] |
 
 
 def is_harmless(node: onnx.NodeProto, fixed: Collection[str]) -> bool:
-    """Whether a node is a Cast to a type in ``CAST_TO``, or a Gather whose indices stand in the model."""
+    """Whether a node is a Cast to a type in ``CAST_TO``, or a Gather whose indices stand in the model.
+
+    Parameters
+    ----------
+    node : onnx.NodeProto
+    fixed : collection of str
+        Names of the tensors that stand in the model.
+
+    Returns
+    -------
+    bool
+    """
     if node.op_type == "Gather":
         return len(node.input) == 2 and node.input[1] in fixed
     return node.op_type == "Cast" and [a.i for a in node.attribute if a.name == "to"][:1] in [[t] for t in CAST_TO]
 
 
 def check_attributes(node: onnx.NodeProto, name: str) -> None:
-    """Raise CodecError for a length or step outside ``ATTRIBUTES``."""
+    """Refuse a length or step outside ``ATTRIBUTES``.
+
+    Parameters
+    ----------
+    node : onnx.NodeProto
+    name : str
+        For messages.
+
+    Raises
+    ------
+    CodecError
+        If an attribute lies outside, or is one of ``REFUSED_ATTRIBUTES``.
+    """
     for attribute in node.attribute:
         values = list(attribute.ints) or [attribute.i]
         if attribute.name in REFUSED_ATTRIBUTES and (attribute.ints or attribute.s not in (b"", b"NOTSET")):
@@ -113,9 +136,22 @@ def check_attributes(node: onnx.NodeProto, name: str) -> None:
 
 
 def require_bounded(read: onnx.ModelProto, name: str, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Raise CodecError if a model makes more values or products than allowed, or nobody can tell how many.
+    """Refuse a model that makes more values or products than allowed, or of which nobody can tell how many.
 
     Every tensor that a node makes counts, also what ONNX Runtime would work out once when it loads the model.
+
+    Parameters
+    ----------
+    read : onnx.ModelProto
+    name : str
+        For messages.
+    shapes : {str: sequence of int}
+        Largest lengths of the inputs' axes.
+
+    Raises
+    ------
+    CodecError
+        If it has more than ``MAX_NODES``, ``MAX_VALUES`` or ``MAX_PRODUCTS``, or its sizes cannot be worked out.
     """
     import onnx
 
@@ -151,7 +187,18 @@ def require_bounded(read: onnx.ModelProto, name: str, shapes: Mapping[str, Seque
 
 
 def products_of(node: onnx.NodeProto, given: Sequence[Sequence[int]], made: Sequence[Sequence[int]]) -> int:
-    """Multiply-adds of a node whose work is more than its output; 0 for all others."""
+    """Multiply-adds of a node whose work is more than its output; 0 for all others.
+
+    Parameters
+    ----------
+    node : onnx.NodeProto
+    given, made : sequence of shapes
+        Of its inputs and outputs.
+
+    Returns
+    -------
+    int
+    """
     if node.op_type == "Conv":
         return math.prod(made[0]) * math.prod(given[1][1:])
     if node.op_type == "ConvTranspose":
@@ -162,7 +209,15 @@ def products_of(node: onnx.NodeProto, given: Sequence[Sequence[int]], made: Sequ
 
 
 def set_shape(value: onnx.ValueInfoProto, shape: Sequence[int] | None) -> None:
-    """Give an input the lengths in ``shape``; without one its free axes become ``FREE_AXIS``."""
+    """Give an input the lengths in ``shape``; what stays free becomes ``FREE_AXIS``.
+
+    Parameters
+    ----------
+    value : onnx.ValueInfoProto
+        Changed.
+    shape : sequence of int or None
+        None, or one of another number of axes: all are free.
+    """
     axes = value.type.tensor_type.shape.dim
     if shape is not None and len(shape) == len(axes):
         for axis, length in zip(axes, shape, strict=True):

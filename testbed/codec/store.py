@@ -95,6 +95,14 @@ def install_pair(folder: Path, card: bytes, encoder: bytes, decoder: bytes) -> C
 def require_plain_codec(card: Card, encoder: bytes, decoder: bytes | None) -> None:
     """Check what came before it runs: plain models, of bounded size and work for the largest inputs that count.
 
+    Parameters
+    ----------
+    card : Card
+    encoder : bytes
+        ONNX.
+    decoder : bytes or None
+        None where only the encoder came.
+
     Raises
     ------
     CodecError
@@ -114,7 +122,27 @@ def require_plain_codec(card: Card, encoder: bytes, decoder: bytes | None) -> No
 
 
 def keep(folder: Path, card: Card, encoder: bytes, decoder: bytes | None) -> Path:
-    """Write a codec's files; returns the card's path. The files' names are ours, whatever the card calls them."""
+    """Write a codec's files. Their names are ours, whatever the card calls them.
+
+    Parameters
+    ----------
+    folder : Path
+    card : Card
+    encoder : bytes
+        ONNX.
+    decoder : bytes or None
+        None: an encoder alone is kept.
+
+    Returns
+    -------
+    Path
+        Of the card.
+
+    Raises
+    ------
+    CodecError
+        If the card's name could not be a file's, or the files cannot be written.
+    """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", card.name):
         raise CodecError(f"name = {card.name!r}: allowed: up to 64 letters, digits, '_', '.', '-'")
     stem = f"{card.name}-{card.sha256[:8]}"

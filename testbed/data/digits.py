@@ -24,5 +24,17 @@ def load() -> Labelled:
 
 
 def split(seed: int, clients: int = 10, slices_each: int = 2) -> Split:
-    """Their parts; see :func:`testbed.data.split.cut`."""
+    """The clients' parts of scikit-learn's digits; see `testbed.data.split.cut`.
+
+    Parameters
+    ----------
+    seed : int
+    clients : int
+    slices_each : int
+        Slices of like labels that each client gets.
+
+    Returns
+    -------
+    Split
+    """
     return cut(load, PARTS, KEY, seed, clients, slices_each)

@@ -89,6 +89,15 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> Path:
 def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Exactly the arrays ``names`` of an .npz file.
 
+    Parameters
+    ----------
+    path : Path
+    names : tuple of str
+
+    Returns
+    -------
+    {name: array}
+
     Raises
     ------
     DataError
@@ -120,6 +129,11 @@ def slices_by_label(labels: np.ndarray, clients: int, each: int, rng: np.random.
     -------
     list of [m] int64
         Indices into ``labels`` of each client; together every index once.
+
+    Raises
+    ------
+    ShapeError
+        If there are fewer samples than slices, or no client or slice.
 
     References
     ----------

@@ -49,12 +49,32 @@ def learn_alone(
 
 
 def write_own(folder: Path, weights: Tensors) -> Path:
-    """Keep them in the client's folder."""
+    """Keep a client's weights in its folder.
+
+    Parameters
+    ----------
+    folder : Path
+    weights : {name: array}
+
+    Returns
+    -------
+    Path
+        Of the file.
+    """
     return write_arrays(folder / OWN, **weights)
 
 
 def read_own(folder: Path, names: tuple[str, ...]) -> Tensors:
     """Read them from there.
+
+    Parameters
+    ----------
+    folder : Path
+    names : tuple of str
+
+    Returns
+    -------
+    {name: array}
 
     Raises
     ------

@@ -87,9 +87,21 @@ class Client(Protocol):
     """The client's half, kept over all rounds."""
 
     def value(self, number: int, pair: Classifier, sent: Tensors) -> Tensors:
-        """What is released in round ``number``, exact: a mechanism adds its noise afterwards.
+        """What is released in a round, exact: a mechanism adds its noise afterwards.
 
-        ``pair`` is the one installed now, ``sent`` what the server's half said in this round.
+        Parameters
+        ----------
+        number : int
+            Of the round, from 1 on.
+        pair : Classifier
+            The one installed now.
+        sent : {name: array}
+            What the server's half sent for this round.
+
+        Returns
+        -------
+        {name: array}
+            As the strategy's ``release`` states them.
         """
         ...
 

@@ -83,7 +83,18 @@ class TeacherConfig(Strict, frozen=True):
 
 
 def load_node_or_federated(path: Path, kind: type[T], federated: type[F]) -> T | F:
-    """One node's own configuration: a federated one if it says so, else that of a run over the air."""
+    """One node's own configuration: a federated one if it says so, else that of a run over the air.
+
+    Parameters
+    ----------
+    path : Path
+    kind, federated : type
+        The structures of either.
+
+    Returns
+    -------
+    kind or federated
+    """
     try:
         tree = read_toml(path)
     except (OSError, ValueError):

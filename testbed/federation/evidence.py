@@ -163,6 +163,11 @@ def denoised(own: np.ndarray, evidence: np.ndarray, variance: float) -> np.ndarr
     Returns
     -------
     [m, classes] float64
+
+    Raises
+    ------
+    ShapeError
+        If ``own`` is not of as many samples as ``evidence``.
     """
     samples, classes = evidence.shape
     if own.shape != (samples, samples):
@@ -176,7 +181,23 @@ def denoised(own: np.ndarray, evidence: np.ndarray, variance: float) -> np.ndarr
 
 
 def gains(n: float, s: np.ndarray, q: np.ndarray, variance: float, label_variance: float) -> np.ndarray:
-    r"""Of the linear MMSE estimate of each component, :math:`n s_u q_u / (n^2 s_u^2 q_u + \sigma^2 + n s_u^2 v)`."""
+    r"""Of the linear MMSE estimate of each component, :math:`n s_u q_u / (n^2 s_u^2 q_u + \sigma^2 + n s_u^2 v)`.
+
+    Parameters
+    ----------
+    n : float
+        Records for each public sample.
+    s, q : [m] float64
+        Singular values of the public samples' descriptions, and prior variances of the labels' components.
+    variance : float
+        :math:`\sigma^2`, of the noise in each value.
+    label_variance : float
+        v, of a one-hot value.
+
+    Returns
+    -------
+    [m] float64
+    """
     return n * s * q / (n**2 * s**2 * q + variance + n * s**2 * label_variance)
 
 
@@ -187,6 +208,21 @@ def records_per_sample(
 
     Never less than what one record for every 20 public samples would be: where there is nothing but noise, the
     estimate of labels is to vanish, not to be scaled up.
+
+    Parameters
+    ----------
+    components : [m, classes] float64
+        Evidence in the basis of the descriptions' right singular vectors.
+    variance : float
+        :math:`\sigma^2`, of the noise in each value.
+    s, q : [m] float64
+        As in `gains`.
+    label_variance : float
+        v, of a one-hot value.
+
+    Returns
+    -------
+    float
     """
     excess = (components**2).mean(axis=1) - variance
     squared, linear = np.sum(s**4 * q), label_variance * np.sum(s**4)

@@ -42,11 +42,42 @@ class Models(Protocol):
         seed: int,
         should_stop: Callable[[], bool],
     ) -> Tensors:
-        """Weights trained on from ``weights`` to answer ``targets`` [n, classes] for ``pictures`` [n, pixels]."""
+        """Weights trained on from given ones.
+
+        Parameters
+        ----------
+        weights : {name: array}
+            To begin from; not changed.
+        pictures : [n, pixels] float32
+        targets : [n, classes] float32
+            Rows of probabilities.
+        training : Training
+        seed : int
+        should_stop : callable
+
+        Returns
+        -------
+        {name: array}
+            float32.
+        """
         ...
 
     def logits(self, weights: Tensors, pictures: np.ndarray, no_eff: np.ndarray, seed: int) -> np.ndarray:
-        """[n, classes] float32, for pictures sent over links of error variances [n, k]."""
+        """Logits of pictures sent over links of given error variances.
+
+        Parameters
+        ----------
+        weights : {name: array}
+        pictures : [n, pixels] float32
+        no_eff : [n, k] float32
+            Error variances.
+        seed : int
+            Of the noise.
+
+        Returns
+        -------
+        [n, classes] float32
+        """
         ...
 
     def export(self, weights: Tensors) -> tuple[bytes, bytes]:

@@ -91,7 +91,18 @@ def unpack(received: Mapping[str, Tensor], specs: Mapping[str, Spec], whose: str
 
 
 def some(names: Iterable[str], most: int = 4) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and how many more there are.
+
+    Parameters
+    ----------
+    names : iterable of str
+    most : int
+        Names that are listed.
+
+    Returns
+    -------
+    str
+    """
     known = list(names)
     more = f" and {len(known) - most} more" if len(known) > most else ""
     return ", ".join(known[:most]) + more
@@ -99,6 +110,13 @@ def some(names: Iterable[str], most: int = 4) -> str:
 
 def require(tensors: Tensors, specs: Mapping[str, Spec], whose: str) -> None:
     """Check names and shapes of tensors that were made here.
+
+    Parameters
+    ----------
+    tensors : {name: array}
+    specs : {name: Spec}
+    whose : str
+        For messages.
 
     Raises
     ------

@@ -177,7 +177,13 @@ def read_entries(path: Path) -> list[Entry]:
 
 
 def read_lines(path: Path) -> list[bytes]:
-    """The lines of a ledger, checked; with the one that a crash kept from being written to it."""
+    """The lines of a ledger, checked; with the one that a crash kept from being written to it.
+
+    Raises
+    ------
+    LedgerError
+        If it is cut off, changed, or does not end as the file beside it says.
+    """
     content, second = read_file(path), read_file(last_file(path))
     if content is not None and not content.endswith(b"\n"):
         raise LedgerError(f"{path}: the last line is cut off, so nothing is released")
@@ -209,7 +215,13 @@ def read_lines(path: Path) -> list[bytes]:
 
 
 def read_file(path: Path) -> bytes | None:
-    """Its bytes; None if there is no file."""
+    """Its bytes; None if there is no file.
+
+    Raises
+    ------
+    LedgerError
+        If it is there and cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -56,7 +56,17 @@ def draw_no_eff(
 def add_noise(symbols: torch.Tensor, no_eff: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     r"""Unbiased detection: :math:`\hat x = x + e`, :math:`e \sim \mathcal{CN}(0, N_0)`; erased symbols become zero.
 
-    ``symbols`` [B, 2C, h, w] holds C real parts, then C imaginary parts; ``no_eff`` is [B, C, h, w].
+    Parameters
+    ----------
+    symbols : [B, 2C, ...] float32
+        C real parts, then C imaginary parts.
+    no_eff : [B, C, ...] float32
+        :math:`N_0`; infinite where erased.
+    generator : torch.Generator
+
+    Returns
+    -------
+    [B, 2C, ...] float32
     """
     per_real = torch.cat([no_eff, no_eff], dim=1) / 2.0
     erased = torch.isinf(per_real)

@@ -66,6 +66,19 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(nn.Linear(3 * symbols, HIDDEN // 2), nn.ReLU(), nn.Linear(HIDDEN // 2, classes))
 
     def forward(self, symbols: torch.Tensor, no_eff: torch.Tensor) -> torch.Tensor:
+        """Logits; every symbol is weighed by what its noise leaves of it, :math:`1 / (1 + N_0)`.
+
+        Parameters
+        ----------
+        symbols : [B, 2k] float32
+            Real parts, then imaginary parts.
+        no_eff : [B, k] float32
+            Error variances; infinite where lost.
+
+        Returns
+        -------
+        [B, classes] float32
+        """
         weight = 1.0 / (1.0 + no_eff)
         return self.layers(torch.cat([symbols * torch.cat([weight, weight], dim=1), weight], dim=1))
 
@@ -86,13 +99,35 @@ def unit_power(raw: torch.Tensor) -> torch.Tensor:
 
 
 def new_pair(pixels: int, symbols: int, classes: int, seed: int) -> Pair:
-    """A pair with weights drawn from the seed."""
+    """A pair with weights drawn from the seed.
+
+    Parameters
+    ----------
+    pixels, symbols, classes : int
+        ``symbols``: complex channel uses of a picture.
+    seed : int
+
+    Returns
+    -------
+    Pair
+    """
     torch.manual_seed(seed)
     return Pair(pixels, symbols, classes)
 
 
 def first_pair(public: np.ndarray, symbols: int, classes: int) -> Pair:
-    """What a round begins with: an encoder learned without labels, a classifier that knows nothing (equal logits)."""
+    """What a round begins with: an encoder learned without labels, a classifier that knows nothing (equal logits).
+
+    Parameters
+    ----------
+    public : [m, pixels] float32
+    symbols, classes : int
+        ``symbols``: complex channel uses of a picture.
+
+    Returns
+    -------
+    Pair
+    """
     pair = new_pair(public.shape[1], symbols, classes, seed=0)
     pair.encoder = PrincipalEncoder(public, symbols)
     last = pair.decoder.layers[-1]
@@ -103,7 +138,20 @@ def first_pair(public: np.ndarray, symbols: int, classes: int) -> Pair:
 
 
 def draw_link(count: int, symbols: int, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
-    """[count, symbols] effective noise variances, a link of its own for each picture."""
+    """Effective noise variances, a link of its own for each picture.
+
+    Parameters
+    ----------
+    count, symbols : int
+        Pictures, and complex channel uses of each.
+    recipe : Recipe
+        Its SNRs and its share of fading links.
+    generator : torch.Generator
+
+    Returns
+    -------
+    [count, symbols] float32
+    """
     drawn = draw_no_eff(
         count,
         (1, symbols, 1, 1),
@@ -116,7 +164,17 @@ def draw_link(count: int, symbols: int, recipe: Recipe, generator: torch.Generat
 
 
 def shifted(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Square pictures [B, pixels] moved by at most one pixel each way, half of them."""
+    """Square pictures moved by at most one pixel each way, half of them.
+
+    Parameters
+    ----------
+    pictures : [B, pixels] float32
+    generator : torch.Generator
+
+    Returns
+    -------
+    [B, pixels] float32
+    """
     count, side = len(pictures), math.isqrt(pictures.shape[1])
     padded = F.pad(pictures.view(count, side, side), (1, 1, 1, 1))
     by = torch.randint(0, 3, (count, 2), generator=generator)
@@ -148,6 +206,11 @@ def fit(
     seed : int
     should_stop : callable
 
+    Returns
+    -------
+    Pair
+        The same one.
+
     Raises
     ------
     RunIncomplete
@@ -176,7 +239,21 @@ def fit(
 
 
 def logits_over(pair: Pair, pictures: np.ndarray, no_eff: np.ndarray, seed: int) -> np.ndarray:
-    """[n, classes] float32: the pair's logits of pictures sent over links of the given error variances [n, k]."""
+    """The pair's logits of pictures sent over links of given error variances.
+
+    Parameters
+    ----------
+    pair : Pair
+    pictures : [n, pixels] float32
+    no_eff : [n, k] float32
+        Error variances.
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    [n, classes] float32
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         noise = torch.from_numpy(np.ascontiguousarray(no_eff, np.float32))
@@ -195,7 +272,19 @@ def export(pair: Pair) -> tuple[bytes, bytes]:
 
 
 def to_onnx(module: nn.Module, inputs: dict[str, torch.Tensor], output: str) -> bytes:
-    """One module as ONNX."""
+    """One module as ONNX, the batch free.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    inputs : {name: tensor}
+        An example of each, in the module's order.
+    output : str
+
+    Returns
+    -------
+    bytes
+    """
     buffer = io.BytesIO()
     torch.onnx.export(
         module.eval(),
@@ -216,6 +305,18 @@ def weights(pair: Pair) -> dict[str, np.ndarray]:
 
 
 def with_weights(pair: Pair, values: dict[str, np.ndarray]) -> Pair:
-    """Set all parameters; returns the pair."""
+    """Set all parameters.
+
+    Parameters
+    ----------
+    pair : Pair
+        Changed.
+    values : {name: array}
+
+    Returns
+    -------
+    Pair
+        The same one.
+    """
     pair.load_state_dict({name: torch.from_numpy(np.asarray(value)) for name, value in values.items()})
     return pair

@@ -26,7 +26,19 @@ CONVENTIONS = {
 
 
 def to_onnx(module: torch.nn.Module, inputs: dict[str, torch.Tensor], output: str) -> bytes:
-    """One module as ONNX, batch and both sides of the picture free."""
+    """One module as ONNX, batch and both sides of the picture free.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    inputs : {name: tensor}
+        An example of each, in the module's order.
+    output : str
+
+    Returns
+    -------
+    bytes
+    """
     names = list(inputs)
     axes = {name: {0: "batch", 2: "rows", 3: "columns"} for name in [*names, output]}
     buffer = io.BytesIO()
@@ -44,7 +56,25 @@ def to_onnx(module: torch.nn.Module, inputs: dict[str, torch.Tensor], output: st
 
 
 def export(pair: Pair, recipe: Recipe, name: str, number: int, data: str, folder: Path) -> Path:
-    """Write ``name.encoder.onnx``, ``name.decoder.onnx`` and ``name.json`` into ``folder``; returns the card's path."""
+    """Write ``name.encoder.onnx``, ``name.decoder.onnx`` and ``name.json``.
+
+    Parameters
+    ----------
+    pair : Pair
+    recipe : Recipe
+        By which it was trained.
+    name : str
+    number : int
+        Place in the wire's table of codecs, 0 to 255.
+    data : str
+        What it was trained on, in words.
+    folder : Path
+
+    Returns
+    -------
+    Path
+        Of the card.
+    """
     channels = COMPLEX_CHANNELS
     encoder = to_onnx(pair.encoder, {"picture": torch.rand(1, 3, 32, 48)}, "symbols")
     decoder = to_onnx(
@@ -73,7 +103,17 @@ def export(pair: Pair, recipe: Recipe, name: str, number: int, data: str, folder
 
 
 def write_card(card: Card, folder: Path) -> Path:
-    """Write a card as readable JSON."""
+    """Write a card as readable JSON.
+
+    Parameters
+    ----------
+    card : Card
+    folder : Path
+
+    Returns
+    -------
+    Path
+    """
     path = folder / f"{card.name}.json"
     write_aside(path, card_bytes(card))
     return path

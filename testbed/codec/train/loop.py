@@ -60,6 +60,20 @@ def group_loss(pair: Pair, pictures: torch.Tensor, recipe: Recipe, generator: to
     r"""Mean over links of :math:`10\log_{10}\mathrm{MSE}`: minus the PSNR that the codec's figures are stated in.
 
     The plain mean of squared errors would be ruled by the worst links; its logarithm gives every SNR the same say.
+
+    Parameters
+    ----------
+    pair : Pair
+    pictures : [B, 3, H, W] float32
+        0 to 1.
+    recipe : Recipe
+    generator : torch.Generator
+        Of links and noise.
+
+    Returns
+    -------
+    scalar tensor
+        In dB.
     """
     groups = min(recipe.groups, len(pictures))
     pictures = pictures[: len(pictures) // groups * groups]
@@ -82,7 +96,21 @@ def group_loss(pair: Pair, pictures: torch.Tensor, recipe: Recipe, generator: to
 
 
 def draw_batch(pictures: torch.Tensor, index: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
-    """Pictures of one step in 0..1, flipped at random; now and then 64x64: mosaics of four, or enlarged by two."""
+    """Pictures of one step in 0..1, flipped at random; now and then 64x64: mosaics of four, or enlarged by two.
+
+    Parameters
+    ----------
+    pictures : [P, 3, H, W] uint8
+    index : [B] int64
+        Which of them.
+    recipe : Recipe
+    generator : torch.Generator
+
+    Returns
+    -------
+    [b, 3, h, w] float32
+        0 to 1; b is B, or a quarter of it where the pictures are larger.
+    """
     batch = pictures[index].float() / 255.0
     flip = torch.rand(len(batch), generator=generator) < 0.5
     batch = torch.where(flip[:, None, None, None], batch.flip(3), batch)
@@ -104,9 +132,21 @@ def train(
     on_step: Callable[[int, int, float], None] = lambda step, steps, loss: None,
     on_epoch: Callable[[int, Pair], None] = lambda epoch, pair: None,
 ) -> Pair:
-    """Train from scratch, or go on from ``checkpoint`` when it holds the same recipe; returns the averaged pair.
+    """Train from scratch, or go on from ``checkpoint`` when it holds the same recipe.
 
-    ``pictures_uint8`` is [P, 3, H, W]. ``on_step(step, steps, loss_db)`` and ``on_epoch(epoch, pair)`` report.
+    Parameters
+    ----------
+    pictures_uint8 : [P, 3, H, W] uint8
+    recipe : Recipe
+    checkpoint : Path
+        Written after every epoch.
+    on_step : callable of (step, steps, loss in dB), optional
+    on_epoch : callable of (epoch, pair), optional
+
+    Returns
+    -------
+    Pair
+        The averaged one.
 
     Raises
     ------

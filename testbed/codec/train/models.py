@@ -76,6 +76,20 @@ class Decoder(nn.Module):
         )
 
     def forward(self, symbols: torch.Tensor, no_eff: torch.Tensor) -> torch.Tensor:
+        """The picture; every symbol is weighed by what its noise leaves of it, :math:`1 / (1 + N_0)`.
+
+        Parameters
+        ----------
+        symbols : [B, 2C, h, w] float32
+            C real parts, then C imaginary parts.
+        no_eff : [B, C, h, w] float32
+            Error variances; infinite where lost.
+
+        Returns
+        -------
+        [B, 3, H, W] float32
+            About 0 to 1.
+        """
         weight = 1.0 / (1.0 + no_eff)
         shrunk = symbols * torch.cat([weight, weight], dim=1)
         return self.layers(torch.cat([shrunk, weight], dim=1)).float() + 0.5

@@ -49,20 +49,67 @@ class Mechanism(ABC):
 
     @abstractmethod
     def draw(self, shape: tuple[int, ...], noise: NoiseSource) -> np.ndarray:
-        """N: independent noise of unit scale, ``shape`` float64."""
+        """N: independent noise of unit scale.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        noise : NoiseSource
+
+        Returns
+        -------
+        [*shape] float64
+        """
 
     @abstractmethod
     def entry_tail(self, values: int, probability: float) -> float:
-        """What the largest of ``values`` magnitudes of unit noise exceeds with at most ``probability``."""
+        r"""What the largest of some magnitudes of unit noise seldom exceeds: t with :math:`P(\max_i |N_i| > t) \le p`.
+
+        Parameters
+        ----------
+        values : int
+            How many.
+        probability : float
+            p, 0 to 1.
+
+        Returns
+        -------
+        float
+            Without dimension: times the scale.
+        """
 
     @abstractmethod
     def norm_tail(self, values: int, probability: float) -> float:
-        """What the norm (of ``self.norm``) of ``values`` unit noises exceeds with at most ``probability``."""
+        r"""What the norm of some unit noises seldom exceeds: t with :math:`P(\|N\| > t) \le p`, in ``self.norm``.
+
+        Parameters
+        ----------
+        values : int
+            How many.
+        probability : float
+            p, 0 to 1.
+
+        Returns
+        -------
+        float
+            Without dimension: times the scale.
+        """
 
     @classmethod
     @abstractmethod
     def first_guess(cls, epsilon: float, releases: int, delta: float) -> float:
-        """A multiplier near, and rather above, the one at which so many releases compose to ``epsilon``."""
+        """A multiplier near, and rather above, the one at which so many releases compose to ``epsilon``.
+
+        Parameters
+        ----------
+        epsilon : float
+        releases : int
+        delta : float
+
+        Returns
+        -------
+        float
+        """
 
     def event(self) -> Any:
         """What one release is to an accountant.

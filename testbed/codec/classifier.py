@@ -36,6 +36,38 @@ class Classifier:
         self._encode = open_session(encoder, "encoder", threads=1)
         self._decode = open_session(decoder, "classifier", threads=1)
 
+    def try_out(self) -> None:
+        """Encode and decode a few fixed pictures; CodecError, naming the half, if a convention is broken on them."""
+        pixels, symbols, classes = self._sizes()
+        fixed = np.outer([1, 7, 31], np.arange(pixels)) % 256
+        pictures = (fixed / 255.0).astype(np.float32)
+        reals = execute(self._encode, "encoder", "symbols", {"pictures": aligned(pictures)})
+        if reals.shape != (len(pictures), 2 * symbols):
+            raise CodecError(f"encoder: gives symbols {list(reals.shape)}; wanted: [{len(pictures)}, {2 * symbols}]")
+        sent = reals[:, :symbols] + np.complex64(1j) * reals[:, symbols:]
+        for one in sent:
+            require_unit_power(one, "encoder")
+        no_eff = np.tile(some_lost(symbols), (len(sent), 1))
+        arrived = np.where(np.isinf(no_eff), np.complex64(0), sent)
+        values = np.concatenate([arrived.real, arrived.imag], axis=1).astype(np.float32)
+        logits = execute(self._decode, "classifier", "logits", {"symbols": values, "no_eff": no_eff})
+        if logits.shape != (len(sent), classes) or not np.isfinite(logits).all():
+            raise CodecError(f"classifier: gives logits {list(logits.shape)}; wanted: [{len(sent)}, {classes}], finite")
+
+    def _sizes(self) -> tuple[int, int, int]:
+        """Pixels, symbols and classes, as the models state them; CodecError if their ports do not fit each other."""
+        ends = self._encode.get_inputs(), self._decode.get_inputs()[1:], self._decode.get_outputs()
+        found = [ports[0].shape[1] if ports and len(ports[0].shape) == 2 else None for ports in ends]
+        lengths = [length for length in found if isinstance(length, int) and length > 0]
+        if len(lengths) != len(found):
+            raise CodecError(f"pixels, symbols and classes are {found}; wanted: three lengths that the models fix")
+        pixels, symbols, classes = lengths
+        values = Port("symbols", (None, 2 * symbols))
+        require_ports(self._encode, "encoder", [Port("pictures", (None, pixels))], [values])
+        noise, logits = Port("no_eff", (None, symbols)), Port("logits", (None, classes))
+        require_ports(self._decode, "classifier", [values, noise], [logits])
+        return pixels, symbols, classes
+
     def encode(self, pictures: np.ndarray) -> np.ndarray:
         """[B, pixels] float32 in 0..1 -> [B, k] complex64, each picture of unit mean power."""
         (reals,) = self._encode.run(["symbols"], {"pictures": aligned(pictures)})
@@ -231,7 +263,7 @@ def install(folder: Path, number: int, encoder: bytes, decoder: bytes, sha256: s
     Raises
     ------
     CodecError
-        If the hash is another one or a model does not load; what was installed before stays then.
+        If the hash is another one, a model does not load or breaks a convention; what was installed before stays then.
     """
     found = digest_pair(encoder, decoder)
     if found != sha256:
@@ -241,6 +273,7 @@ def install(folder: Path, number: int, encoder: bytes, decoder: bytes, sha256: s
         )
     try:
         pair = Classifier(encoder, decoder)
+        pair.try_out()
     except CodecError as error:  # the runtime's own words stay here: whoever sent the pair may read the answer
         raise CodecError(f"the pair of round {number} cannot be loaded here: not installed") from error
     write_aside(folder / sha256[:16] / "encoder.onnx", encoder)

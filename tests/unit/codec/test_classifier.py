@@ -16,7 +16,9 @@ from testbed.errors import CodecError, ScenarioError
 from tests.requirements import TRAINING
 
 torch = pytest.importorskip("torch", reason=TRAINING)
+onnx = pytest.importorskip("onnx", reason="pip install 'semcom-testbed[train]'")
 from testbed.codec.train import classifier as training  # noqa: E402
+from tests.unit.codec.changed_codecs import after, rename  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +102,23 @@ def test_descriptions_are_one_long_and_find_the_sample_itself(rng: np.random.Gen
     assert np.linalg.norm(rows, axis=1) == pytest.approx(1.0)
     assert np.array_equal(rows.argmax(axis=1), np.arange(60))
     assert rows == pytest.approx(marks.own())
+
+
+@pytest.mark.parametrize(
+    ("half", "output", "operator", "value"),
+    [(0, "symbols", "Mul", "nan"), (0, "symbols", "Mul", 2.0), (1, "logits", "Mul", "nan"), (0, "symbols", "", "")],
+    ids=["symbols-nan", "power-4", "logits-nan", "name"],
+)
+def test_a_pair_that_breaks_a_convention_is_not_installed(
+    half: int, output: str, operator: str, value: object, pairs: list[tuple[bytes, bytes]], tmp_path: Path
+):
+    """As any codec: symbols that are no numbers or of another power, logits that are none, another name."""
+    halves = [onnx.load_model_from_string(part) for part in pairs[0]]
+    if operator:
+        after(halves[half], output, operator, np.float32(value))
+    else:
+        rename(halves[half], output, "latent")
+    models = [part.SerializeToString() for part in halves]
+    with pytest.raises(CodecError, match="round 1 cannot be loaded here: not installed"):
+        install(tmp_path, 1, *models, digest_pair(*models))
+    assert list(tmp_path.iterdir()) == []

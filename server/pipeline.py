@@ -84,7 +84,9 @@ class Receiver:
         self.first_faulty_sample: int | None = None
         self._clock = clock
         self._finder = FrameFinder(waveform, antennas, self._take, false_alarms_per_10ms, max_cfo_hz, clock)
-        self._separate = find_receiver(receiver)(waveform, find_estimator(estimator), find_detector(detector), clock)
+        self._separate = find_receiver(receiver)(
+            waveform, find_estimator(estimator)(waveform, antennas), find_detector(detector), clock
+        )
         self._trackers = {user: HeaderTracker(waveform, user) for user in self.users}
         self._waiting: dict[int, Waiting] = {}  # by their start, in order
 

@@ -89,7 +89,7 @@ class SinglePass:
         arrivals = sync.estimate_arrivals(found.samples, self.waveform, cfo_hz)
         times.append(self._clock())
         grid = self._grid(found.samples, cfo_hz, arrivals)
-        estimate = self._estimate(grid, self.waveform)
+        estimate = self._estimate(grid)
         times.append(self._clock())
         received = Received(np.moveaxis(grid, 0, -1), Channel(estimate.h_hat, estimate.error_variance), estimate.no)
         posterior = self._detect(received)

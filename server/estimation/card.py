@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from server.estimation.base import Assumptions
 from testbed.errors import EstimatorError
 from testbed.text import without_mark
 
@@ -36,21 +37,8 @@ class EstimatorCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: str
     trained_with: str
     conventions: dict[str, str]
+    assumes: Assumptions  # what it was trained on
     nmse: Nmse | None = None
-
-
-def untrained(card: EstimatorCard, delay_spread_s: float, doppler_hz: float) -> list[str]:
-    """How a channel lies outside what the estimator was trained on; its reported error is too small there."""
-    ranges = card.recipe.get("ranges")
-    warnings = []
-    for name, value in (("delay_spread_s", delay_spread_s), ("doppler_hz", doppler_hz)):
-        known = ranges.get(name) if isinstance(ranges, dict) else None
-        if isinstance(known, list) and not known[0] <= value <= known[1]:
-            warnings.append(
-                f"{card.name} was trained on {name} from {known[0]:g} to {known[1]:g}, here it is {value:g}: "
-                "expect more error than it reports, or take server.estimator = lmmse-estimated"
-            )
-    return warnings
 
 
 def zoo_folder() -> Path:

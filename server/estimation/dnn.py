@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from server.estimation.base import ChannelEstimate
+from server.estimation.base import Assuming, ChannelEstimate
 from server.estimation.card import SHIPPED, EstimatorCard, read_card, zoo_folder
 from server.estimation.image import first_profiles, image_of
 from server.estimation.profiles import Observation, grid_of, growth, observe, pilot_gain, wiener
@@ -89,3 +89,34 @@ def shipped() -> DnnEstimator:
 def dnn(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
     """The shipped network's estimate, see `DnnEstimator`; parameters and returns as `lmmse.lmmse`."""
     return shipped()(grid, waveform)
+
+
+def make_dnn(waveform: Waveform, antennas: int) -> Assuming:
+    """The estimator of the zoo; parameters and returns as `make_network`."""
+    return trained(shipped(), waveform, antennas)
+
+
+def make_network(card: Path, waveform: Waveform, antennas: int) -> Assuming:
+    """An estimator with a network of its own, good on what that was trained on.
+
+    Parameters
+    ----------
+    card : pathlib.Path
+    waveform : Waveform
+    antennas : int
+
+    Returns
+    -------
+    Assuming
+
+    Raises
+    ------
+    EstimatorError
+        If a file is missing or not the one of its card.
+    """
+    return trained(DnnEstimator(card), waveform, antennas)
+
+
+def trained(network: DnnEstimator, waveform: Waveform, antennas: int) -> Assuming:
+    """A network, and what its card says that it was trained on."""
+    return Assuming(network.card.name, network, network.card.assumes, waveform, antennas, verb="was trained on")

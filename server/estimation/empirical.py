@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from server.estimation.base import ChannelEstimate
+from server.estimation.base import LINE_OF_SIGHT, Assuming, Assumptions, ChannelEstimate, most_pilot_slots
 from server.estimation.profiles import Grid, Observation, grid_of, growth, observe, wiener
+from server.estimation.subspaces import prefix_window
 from testbed.phy.waveform import Waveform
 
 ITERATIONS = 16  # of 4, 8, 16 and 32 the one with the lowest NMSE
@@ -22,6 +23,25 @@ def lmmse_estimated(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
     axes = grid_of(waveform)
     power, share = estimate_profiles(seen, axes)
     return wiener(seen, waveform, axes.delay, power, axes.doppler, share)
+
+
+def make_lmmse_estimated(waveform: Waveform, antennas: int) -> Assuming:
+    """The estimator `lmmse_estimated`, good within the grid on which it states profiles.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    antennas : int
+
+    Returns
+    -------
+    Assuming
+    """
+    assumptions = Assumptions(
+        doppler_hz=(0.0, round(float(grid_of(waveform).dopplers_hz[-1]) / LINE_OF_SIGHT)),
+        pilot_slots=(1, most_pilot_slots(waveform, np.ptp(prefix_window(waveform)))),
+    )
+    return Assuming("lmmse-estimated", lmmse_estimated, assumptions, waveform, antennas)
 
 
 def estimate_profiles(seen: Observation, axes: Grid, iterations: int = ITERATIONS) -> tuple[np.ndarray, np.ndarray]:

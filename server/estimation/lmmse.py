@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from server.estimation._kernels import comb_turn, likeliest
-from server.estimation.base import ChannelEstimate
+from server.estimation.base import LINE_OF_SIGHT, Assuming, Assumptions, ChannelEstimate, most_pilot_slots
 from server.estimation.ls import pilot_estimates, user_cfo
-from server.estimation.priors import comb_bases, delay_priors, delay_window, shift_of, time_priors
-from server.estimation.subspaces import symbol_seconds
+from server.estimation.priors import comb_bases, delay_priors, delay_window, shift_of, time_priors, widest_doppler_hz
+from server.estimation.subspaces import prefix_window, symbol_seconds
 from testbed.phy.waveform import Waveform
 
 LEAST_SHRINK = 1e-3  # coefficients of which less than this is kept are left out, and their prior power with them
@@ -89,6 +89,25 @@ def lmmse(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
         no=noise * slots,
         user_cfo_hz=cfo_hz,
     )
+
+
+def make_lmmse(waveform: Waveform, antennas: int) -> Assuming:
+    """The estimator `lmmse`, good within its widest Doppler profile while combs tell all delays of the prefix apart.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    antennas : int
+
+    Returns
+    -------
+    Assuming
+    """
+    assumptions = Assumptions(
+        doppler_hz=(0.0, round(widest_doppler_hz(waveform) / LINE_OF_SIGHT)),
+        pilot_slots=(1, most_pilot_slots(waveform, np.ptp(prefix_window(waveform)))),
+    )
+    return Assuming("lmmse", lmmse, assumptions, waveform, antennas, advice="expect more error than it reports")
 
 
 class Seen(NamedTuple):

@@ -7,10 +7,12 @@ from functools import lru_cache
 import numpy as np
 
 from server.estimation._kernels import pilot_turn
-from server.estimation.base import ChannelEstimate
+from server.estimation.base import Assuming, Assumptions, ChannelEstimate
 from testbed.errors import ShapeError
 from testbed.phy.pilots import pilot_comb, pilot_values
 from testbed.phy.waveform import Waveform
+
+STRAIGHT_TURNS = 0.1  # of the fastest path between pilot symbols: bent by -30 dB, as LS errs at 25 dB SNR
 
 
 def pilot_estimates(grid: np.ndarray, waveform: Waveform) -> np.ndarray:
@@ -106,6 +108,22 @@ def ls(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
         no=noise * waveform.pilot_slots,
         user_cfo_hz=cfo_hz,
     )
+
+
+def make_ls(waveform: Waveform, antennas: int) -> Assuming:
+    """The estimator `ls`: it draws straight lines, so fading may turn by a tenth from one pilot symbol to the next.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    antennas : int
+
+    Returns
+    -------
+    Assuming
+    """
+    assumptions = Assumptions(doppler_hz=(0.0, STRAIGHT_TURNS / pilot_period_s(waveform)))
+    return Assuming("ls", ls, assumptions, waveform, antennas)
 
 
 @lru_cache(maxsize=8)

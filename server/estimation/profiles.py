@@ -95,19 +95,37 @@ def pilot_gain(waveform: Waveform) -> float:
     return len(waveform.pilot_symbols) * waveform.occupied_subcarriers / waveform.pilot_slots
 
 
-def observe(grid: np.ndarray, waveform: Waveform) -> Observation:
-    """Least squares at the pilots, each user's offset removed, in the subspaces; parameters as `lmmse.lmmse`.
+def observe(grid: np.ndarray, waveform: Waveform, bases: tuple[np.ndarray, np.ndarray] | None = None) -> Observation:
+    """Least squares at the pilots, each user's offset removed, in the subspaces.
 
     The noise is what lies outside the product of both subspaces. Without any (silence), ``c`` is zero.
+
+    Parameters
+    ----------
+    grid : [A, S, F] complex64
+        Received body, as `lmmse.lmmse` takes it.
+    waveform : Waveform
+    bases : ([P, I] float, [U, F / U, J] complex), optional
+        Subspaces over time and over each comb, the latter conjugate; those of `grid_of` if left out.
+
+    Returns
+    -------
+    Observation
+
+    Raises
+    ------
+    ShapeError
+        If the grid is not a body of this waveform.
     """
     axes = grid_of(waveform)
+    v_time, v_frequency = (axes.v_time, axes.v_frequency) if bases is None else bases
     h_ls = pilot_estimates(grid, waveform)
     antennas, slots, pilots, comb = h_ls.shape
     energy = float(np.vdot(h_ls, h_ls).real)
-    taps = h_ls @ axes.v_frequency  # [A, U, P, J]
+    taps = h_ls @ v_frequency  # [A, U, P, J]
     cfo_hz = user_cfo(taps, waveform)
     at_pilots = symbol_seconds(waveform)[waveform.pilot_symbols]
-    still = axes.v_time * np.exp(-2j * np.pi * cfo_hz[:, None] * at_pilots)[..., None]  # [U, P, I]
+    still = v_time * np.exp(-2j * np.pi * cfo_hz[:, None] * at_pilots)[..., None]  # [U, P, I]
     c = np.swapaxes(still, -1, -2) @ taps
     inside = float(np.vdot(c, c).real)
     freedom = antennas * (slots * pilots * comb - slots * c.shape[-2] * c.shape[-1])

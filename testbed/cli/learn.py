@@ -106,7 +106,7 @@ def eval_estimator(
     svg_path: Annotated[Optional[Path], typer.Option("--svg", metavar="FILE", help="Draw it.")] = None,  # noqa: UP045
     jobs: Jobs = 1,
 ) -> None:
-    """NMSE of channel estimators on TDL-A, -B and -C: LS, LMMSE with a robust prior, with estimated statistics, DNN."""
+    """NMSE of channel estimators on TDL-A, -B and -C: LS, LMMSE by likeliest prior, by estimated statistics, DNN."""
     keep_to_one_thread()
     from testbed.experiments.learn import estimator as body
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from server.estimation import DnnEstimator, find_estimator
-from server.estimation.card import untrained
+from server.estimation import Fading, find_estimator
 from testbed.air.interference import search_warnings
 from testbed.air.links import link_of
 from testbed.air.medium import Medium
@@ -20,24 +19,27 @@ def run_warnings(scenario: Scenario, medium: Medium | None, users: Sequence[User
     known = []
     if medium is not None:
         known = medium.warnings() + search_warnings(medium.truth, scenario.server.max_cfo_hz)
-        known += estimator_warnings(scenario)
+    known += estimator_warnings(scenario, medium is not None)
     return known + silence_warnings(scenario, users)
 
 
-def estimator_warnings(scenario: Scenario) -> list[str]:
-    """Channels on which the network that estimates them was not trained."""
-    estimator = find_estimator(scenario.server.estimator)
-    if not isinstance(estimator, DnnEstimator):
-        return []
-    places = product([edge.user for edge in scenario.edges], range(scenario.server.antennas))
+def estimator_warnings(scenario: Scenario, air_known: bool) -> list[str]:
+    """What the estimator of the channel was not made for, or not trained on.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    air_known : bool
+        Whether the scenario's air is the one that carried the run.
+
+    Returns
+    -------
+    list of str
+    """
+    estimator = find_estimator(scenario.server.estimator)(scenario.waveform, scenario.server.antennas)
+    places = product([edge.user for edge in scenario.edges], range(scenario.server.antennas)) if air_known else ()
     links = [link_of(scenario.air, user, antenna) for user, antenna in places]
-    lines = [
-        line
-        for link in links
-        if find_channel(link.channel).fades
-        for line in untrained(estimator.card, link.delay_spread_s, link.doppler_hz)
-    ]
-    return list(dict.fromkeys(lines))
+    return estimator.warnings([Fading(x.delay_spread_s, x.doppler_hz) for x in links if find_channel(x.channel).fades])
 
 
 def silence_warnings(scenario: Scenario, users: Sequence[User]) -> list[str]:

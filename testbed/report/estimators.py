@@ -9,7 +9,7 @@ from testbed.report.drawing import FAINT, INK, USER_COLOURS, Sheet
 # Name in the file: label, colour, line, marker.
 LOOKS: dict[str, tuple[str, str, Any, str]] = {
     "ls": ("LS", FAINT, ":", "s"),
-    "lmmse": ("LMMSE, robust prior", USER_COLOURS[2], (0, (4, 1, 1, 1)), "^"),
+    "lmmse": ("LMMSE, likeliest prior", USER_COLOURS[2], (0, (4, 1, 1, 1)), "^"),
     "lmmse-estimated": ("LMMSE, estimated statistics", USER_COLOURS[1], (0, (4, 1.5)), "o"),
     "dnn": ("DNN", USER_COLOURS[0], "-", "D"),
     "lmmse-true": ("LMMSE, true statistics (bound)", INK, (0, (1, 1)), ""),

@@ -9,13 +9,16 @@ from pathlib import Path
 import msgspec
 import torch
 
+from server.estimation.base import Assumptions
 from server.estimation.card import EstimatorCard
 from server.estimation.dnn import OUTPUTS
 from server.estimation.image import CHANNELS
 from server.estimation.profiles import DOPPLER_BINS
+from server.estimation.train.channels import ANTENNAS
 from server.estimation.train.loop import Recipe
 from server.estimation.train.network import ProfileNet
 from testbed.files import write_aside
+from testbed.phy.waveform import Waveform
 
 OPSET = 17  # as the codecs: ONNX Runtime 1.14 and later, so JetPack 6 as well
 CONVENTIONS = {
@@ -59,9 +62,22 @@ def export(net: ProfileNet, recipe: Recipe, name: str, command: str, folder: Pat
         command=command,
         trained_with=f"torch {torch.__version__}",
         conventions=CONVENTIONS,
+        assumes=assumptions(recipe),
     )
     write_aside(folder / card.model, model)
     return write_card(card, folder)
+
+
+def assumptions(recipe: Recipe) -> Assumptions:
+    """What a recipe trains on: its ranges, on frames of the usual waveform."""
+    waveform = Waveform()
+    return Assumptions(
+        doppler_hz=recipe.ranges.doppler_hz,
+        delay_spread_s=recipe.ranges.delay_spread_s,
+        antennas=(min(ANTENNAS), max(ANTENNAS)),
+        pilot_slots=(waveform.pilot_slots, waveform.pilot_slots),
+        profile=waveform.profile,
+    )
 
 
 def write_card(card: EstimatorCard, folder: Path) -> Path:

@@ -28,12 +28,13 @@ from testbed.report.estimators import nmse
 EVAL_SEED = 20_261_122
 SNR_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0, 25.0)
 CARD_FRAMES = 100
+ANTENNAS = 2
 CONVENTIONS = {
     "snr": "Es/N0 per occupied resource element, per user, per receive antenna, with E|h|^2 = 1",
     "nmse": "10 log10 of mean |h_hat - h|^2 over mean |h|^2, over a body's elements, 2 antennas, 2 users and frames",
     "frames": "each has its own channel, offsets and delays and is received at every SNR; delay spread log-uniform in "
     "30..400 ns, Doppler uniform in 0..100 Hz, unless fixed by options; the estimators see the same grids",
-    "lmmse": "robust prior: delays uniform over the prefix, Doppler uniform within 80 Hz",
+    "lmmse": "of each user the likeliest of a set of delay and Doppler profiles",
     "lmmse-estimated": "maximum-likelihood delay and Doppler profiles (16 steps) of the very frame, antennas together",
     "lmmse-true": "told the true delays, powers and Doppler spectrum; the bound for linear estimation from one frame",
     "ci95": "bootstrap over frames; of differences, paired",
@@ -59,15 +60,15 @@ class Task(msgspec.Struct, frozen=True):
 
     def __call__(self, point: Point) -> FrameErrors:
         """The errors at ``point``, a channel and the number of a frame."""
-        found = opened(tuple(self.estimators.items()))
+        found = opened(self.waveform, tuple(self.estimators.items()))
         channel, frame = point.at["channel"], point.at["frame"]
         return score_frame(self.waveform, channel, found, self.snr_db, frame, self.seed, self.spread_s, self.doppler_hz)
 
 
 @cache
-def opened(names: tuple[tuple[str, str], ...]) -> dict[str, Estimator]:
-    """Estimators by label, each opened once in a process."""
-    return {label: find_estimator(name) for label, name in names}
+def opened(waveform: Waveform, names: tuple[tuple[str, str], ...]) -> dict[str, Estimator]:
+    """Estimators of two antennas by label, each opened once in a process."""
+    return {label: find_estimator(name)(waveform, ANTENNAS) for label, name in names}
 
 
 def score_all(task: Task, frames: int, jobs: int = 1, json_path: Path | None = None) -> dict[str, Scores]:
@@ -111,7 +112,7 @@ def eval_estimator(
     require_writable(json_path)
     require_writable(svg_path)
     estimators = {n: n for n in ("ls", "lmmse", "lmmse-estimated")} | {"dnn": name}
-    network = opened(tuple(estimators.items()))["dnn"]
+    card, _ = read_card(zoo_folder() / f"{SHIPPED}.json" if name == SHIPPED else Path(name))
     spread_s = None if spread_ns is None else spread_ns * 1e-9
     waveform = Waveform(profile=profile)
     task = Task(waveform, estimators, list(snr_db), seed, spread_s, doppler_hz)
@@ -132,7 +133,7 @@ def eval_estimator(
         "commit": provenance.git_commit(),
         "machine": provenance.machine(),
         "conventions": conventions,
-        "estimator_sha256": getattr(network, "card").sha256,  # noqa: B009
+        "estimator_sha256": card.sha256,
         "results": {"snr_db": list(snr_db), "channels": channels},
     }
     if json_path is not None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
-from server.estimation import Estimator
+from server.estimation import ChannelEstimate
 from testbed.experiments.learn.trials import lmmse_true, trials
 from testbed.phy.waveform import Waveform
 from testbed.units import power_to_db
 
 CHANNELS = ("TDL-A", "TDL-B", "TDL-C")
-TRUE = "lmmse-true"  # LMMSE that is told the true statistics: no estimator's figure, the bound
+Estimate = Callable[[np.ndarray], ChannelEstimate]  # an estimator, whether it states assumptions or not
+TRUE = "lmmse-true"  # LMMSE told the true statistics: no estimator's figure, the bound
 RESAMPLES = 2000
 BOOTSTRAP = 13  # spawn key
 
@@ -52,7 +53,7 @@ class FrameErrors(msgspec.Struct):
 def score_frame(
     waveform: Waveform,
     channel: str,
-    estimators: Mapping[str, Estimator],
+    estimators: Mapping[str, Estimate],
     snr_db: Sequence[float],
     frame: int,
     seed: int,
@@ -88,7 +89,7 @@ def score_frame(
         found.power.append(float(np.mean(np.abs(trial.h) ** 2, dtype=np.float64)))
         found.lost.append(bool(np.abs(trial.offsets_hz).max() > limit_hz))
         for name in names:
-            made = estimators[name](trial.grid, waveform) if name != TRUE else lmmse_true(trial, waveform)
+            made = estimators[name](trial.grid) if name != TRUE else lmmse_true(trial, waveform)
             found.error[name].append(float(np.mean(np.abs(made.h_hat - trial.h) ** 2, dtype=np.float64)))
             found.reported[name].append(float(np.mean(made.error_variance, dtype=np.float64)))
     return found
@@ -120,7 +121,7 @@ def collect(snr_db: Sequence[float], frames: Sequence[FrameErrors]) -> Scores:
 def score(
     waveform: Waveform,
     channel: str,
-    estimators: Mapping[str, Estimator],
+    estimators: Mapping[str, Estimate],
     snr_db: Sequence[float],
     frames: int,
     seed: int,

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 
 from server.estimation import ChannelEstimate
-from server.estimation.profiles import Axis, delay_axis, doppler_axis, grid_of, observe, wiener
+from server.estimation.priors import comb_bases
+from server.estimation.profiles import Axis, delay_axis, doppler_axis, observe, wiener
 from testbed.air.medium import Medium
 from testbed.channels.registry import find_channel
 from testbed.config import Air
@@ -155,17 +156,27 @@ def truth(
 def lmmse_true(trial: Trial, waveform: Waveform) -> ChannelEstimate:
     """LMMSE under the true profiles of this realisation: delays, powers, Doppler spectrum; the bound of the figure.
 
-    Noise and offsets are estimated from the frame, as for all others.
+    Noise and offsets are estimated from the frame, as for all others. All taps have Jakes' spectrum here: on TDL-D,
+    TDL-E and two-ray, whose paths have Doppler lines of their own, it is not the bound.
+
+    Parameters
+    ----------
+    trial : Trial
+    waveform : Waveform
+
+    Returns
+    -------
+    ChannelEstimate
     """
-    seen = observe(trial.grid, waveform)
-    axes = grid_of(waveform)
-    stacked = [delay_axis(waveform, axes.v_frequency, d) for d in trial.delays]
+    bases = np.eye(len(waveform.pilot_symbols)), comb_bases(waveform)
+    seen = observe(trial.grid, waveform, bases)
+    stacked = [delay_axis(waveform, bases[1], d) for d in trial.delays]
     delay = Axis(
         pilots=np.stack([axis.pilots[user] for user, axis in enumerate(stacked)]),
         points=np.concatenate([axis.points for axis in stacked]),
     )
     shifts = trial.doppler_hz * np.cos(np.pi * (np.arange(JAKES_POINTS) + 0.5) / JAKES_POINTS)
-    lines = [doppler_axis(waveform, axes.v_time, shifts + f) for f in trial.offsets_hz - seen.user_cfo_hz]
+    lines = [doppler_axis(waveform, bases[0], shifts + f) for f in trial.offsets_hz - seen.user_cfo_hz]
     doppler = Axis(
         pilots=np.concatenate([axis.pilots for axis in lines]), points=np.concatenate([axis.points for axis in lines])
     )

@@ -10,11 +10,11 @@ import sys
 import numpy as np
 import pytest
 
-from server.estimation import find_estimator, lmmse, ls
-from server.estimation.base import ChannelEstimate
+from server.estimation import ESTIMATORS, find_estimator, lmmse
+from server.estimation.base import Assuming, ChannelEstimate
 from server.estimation.card import SHIPPED, zoo_folder
 from server.estimation.dnn import DnnEstimator, dnn, shipped
-from server.estimation.empirical import estimate_profiles, lmmse_estimated
+from server.estimation.empirical import estimate_profiles
 from server.estimation.profiles import Observation, grid_of, growth, observe, wiener
 from testbed.errors import EstimatorError, ScenarioError, ShapeError
 from testbed.experiments.learn.scores import CHANNELS, ratio_db, score
@@ -30,7 +30,7 @@ FRAMES = 24
 @pytest.fixture(scope="module")
 def scores():
     """Frames of a run's own chain on each channel; delay spread, Doppler, offsets and delays drawn."""
-    estimators = {"ls": ls, "lmmse": lmmse, "lmmse-estimated": lmmse_estimated, "dnn": dnn}
+    estimators = {name: make(OTA, 2) for name, make in ESTIMATORS.items()}
     return {channel: score(OTA, channel, estimators, SNR_DB, FRAMES, seed=5) for channel in CHANNELS}
 
 
@@ -65,12 +65,13 @@ def test_the_network_knows_that_its_profiles_are_uncertain():
     Without the network's inflation the same frames are reported 0.5 dB too well: it is needed, and it is heeded.
     """
 
-    def certain(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
-        seen, axes = observe(grid, waveform), grid_of(waveform)
-        power, share, _ = shipped().profiles(seen, waveform)
-        return wiener(seen, waveform, axes.delay, power, axes.doppler, share)
+    def certain(grid: np.ndarray) -> ChannelEstimate:
+        seen, axes = observe(grid, OTA), grid_of(OTA)
+        power, share, _ = shipped().profiles(seen, OTA)
+        return wiener(seen, OTA, axes.delay, power, axes.doppler, share)
 
-    found = [score(OTA, channel, {"dnn": dnn, "certain": certain}, [-5.0], 100, seed=6) for channel in CHANNELS]
+    made = {"dnn": find_estimator("dnn")(OTA, 2), "certain": certain}
+    found = [score(OTA, channel, made, [-5.0], 100, seed=6) for channel in CHANNELS]
     stated, measured = [f.reported for f in found], [f.error for f in found]
     lost = np.concatenate([f.lost for f in found])
 
@@ -263,23 +264,23 @@ def test_a_network_that_is_not_its_cards_is_refused(tmp_path):
     for file in zoo_folder().iterdir():
         shutil.copy(file, tmp_path)
     card = tmp_path / f"{SHIPPED}.json"
-    assert isinstance(find_estimator(str(card)), DnnEstimator)
+    assert find_estimator(str(card))(OTA, 2).warnings([]) == []
     model = tmp_path / json.loads(card.read_text())["model"]
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
     with pytest.raises(EstimatorError, match="do not belong together"):
-        find_estimator(str(card))
+        find_estimator(str(card))(OTA, 2)
     model.unlink()
     with pytest.raises(EstimatorError, match="missing"):
-        find_estimator(str(card))
+        find_estimator(str(card))(OTA, 2)
     card.write_text("{}")
     with pytest.raises(EstimatorError, match="not an estimator's card"):
-        find_estimator(str(card))
+        find_estimator(str(card))(OTA, 2)
 
 
 def test_the_registry_knows_the_network():
-    assert find_estimator("dnn") is shipped()
+    assert isinstance(find_estimator("dnn")(OTA, 2), Assuming)
     with pytest.raises(ScenarioError, match="lmmse-estimated, dnn"):
         find_estimator("cnn")
     with pytest.raises(ShapeError, match="must be"):
@@ -304,7 +305,7 @@ def test_the_receive_path_needs_no_torch():
         "from testbed.phy.waveform import Waveform\n"
         "w = Waveform()\n"
         "server.pipeline.Receiver(w, 2, estimator='dnn')\n"
-        "find_estimator('dnn')(np.ones((2, w.body_symbols, w.occupied_subcarriers), np.complex64), w)\n"
+        "find_estimator('dnn')(w, 2)(np.ones((2, w.body_symbols, w.occupied_subcarriers), np.complex64))\n"
         "assert 'torch' not in sys.modules and 'onnxruntime' in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

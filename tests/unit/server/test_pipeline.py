@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import numpy as np
 import pytest
@@ -166,7 +168,7 @@ def test_the_error_of_the_channel_estimate_enters_the_effective_noise(rng, make_
 
     scene = make_scene(rng, OTA, delays=(0.3,), cfos_hz=(40.0,))
     sure = receive(scene)[0].users[0].no_eff
-    monkeypatch.setitem(ESTIMATORS, "lmmse", modest)
+    monkeypatch.setitem(ESTIMATORS, "lmmse", lambda waveform, antennas: partial(modest, waveform=waveform))
     unsure = receive(scene)[0].users[0].no_eff
     assert np.median(unsure / sure) == pytest.approx(1 + 2 * 9, rel=0.15)
 

@@ -18,6 +18,8 @@ import pytest
 from testbed.codec.card import find_card, read_card
 from testbed.experiments.resolve import resolve, write_configs
 from testbed.experiments.scenario_files import open_scenario
+from testbed.record.events import Bound
+from tests.waiting import await_event
 
 Run = Any  # of conftest.py, which pytest loads and nobody imports
 Nodes = dict[str, psutil.Process]
@@ -180,7 +182,7 @@ def test_a_codec_that_the_server_does_not_have_is_refused_on_the_air(tmp_path: P
         command = [sys.executable, "-m", "testbed.cli.main", node.kind, str(files[node.name]), *more]
         processes[node.name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if node.kind == "server":
-            assert processes[node.name].stdout.readline().startswith("bound ")  # type: ignore[union-attr]
+            await_event(tmp_path / "run", Bound, processes[node.name])
     try:
         said = {
             name: process.communicate(timeout=90)[1].strip().splitlines()[-1] for name, process in processes.items()

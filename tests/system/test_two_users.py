@@ -19,8 +19,10 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 from testbed.experiments.resolve import resolve, write_configs
 from testbed.experiments.scenario_files import open_scenario
 from testbed.experiments.simulate import simulate
+from testbed.record.events import Bound
 from testbed.record.folder import RunFolder
 from testbed.record.schema import metrics_bytes, read_result
+from tests.waiting import await_event
 
 pytestmark = pytest.mark.timeout(240)
 Run = Any  # of conftest.py, which pytest loads and nobody imports
@@ -154,7 +156,7 @@ def test_nodes_started_by_hand_do_what_semtb_run_does(photographs: Path, tmp_pat
             [*semtb, node.kind, str(files[node.name]), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         if node.kind == "server":
-            assert processes[node.name].stdout.readline().startswith("bound ")  # type: ignore[union-attr]
+            await_event(tmp_path, Bound, processes[node.name])
     try:
         said = {name: process.communicate(timeout=120) for name, process in processes.items()}
     finally:

@@ -28,10 +28,12 @@ from testbed.control.messages import (
     Result,
     ResultFile,
     Stop,
+    Tensor,
     Upload,
 )
 from testbed.data.pictures import Picture
 from testbed.errors import RunIncomplete
+from testbed.record.folder import sent_name, symbols_name
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -195,9 +197,8 @@ def test_a_result_larger_than_one_message_may_be_arrives_whole(server: Hub):
     photograph = Picture("x.png", rng.integers(0, 256, (418, 418, 3), np.uint8))
     heard: Counter[bytes] = Counter()
     with Member(server.address, "edge-1", "edge") as member:
-        talk = threading.Thread(
-            target=lambda: member.result({"user": 0}, sent_files("edge-1", [photograph] * 600)), daemon=True
-        )
+        files = sent_files("edge-1", [photograph] * 600, [np.ones(4, np.complex64)] * 600)
+        talk = threading.Thread(target=lambda: member.result({"user": 0}, files), daemon=True)
         talk.start()
         names = []
         while True:
@@ -209,10 +210,10 @@ def test_a_result_larger_than_one_message_may_be_arrives_whole(server: Hub):
             assert isinstance(message, ResultFile)
             names.append(message.name)
             heard[message.data] += 1
-        assert message == Result(node="edge-1", values={"user": 0}, files=600)
-        assert names == [f"sent/edge-1/{k:03d}.png" for k in range(600)]
-        assert list(heard.values()) == [600]
-        assert 600 * len(next(iter(heard))) > 256 * 2**20
+        assert message == Result(node="edge-1", values={"user": 0}, files=1200)
+        assert names == [name("edge-1", k) for k in range(600) for name in (sent_name, symbols_name)]
+        assert list(heard.values()) == [600, 600]
+        assert sum(600 * len(data) for data in heard) > 256 * 2**20
         talk.join(20)
 
 
@@ -223,7 +224,8 @@ def test_large_messages_travel_in_pieces_both_ways(server: Hub):
         wait_until(lambda: "edge-1" in server.progress)
         server.send("edge-1", PublicSet(pixels=4, pictures=data))
         assert member.hear(20.0) == PublicSet(pixels=4, pictures=data)
-        upload = Upload(node="edge-1", round=1, shape=(1, 1), data=data, noise_std=0.0)
+        tensors = {"x": Tensor(dtype="<f4", shape=(len(data) // 4,), data=data)}
+        upload = Upload(node="edge-1", round=1, tensors=tensors, mechanism="gaussian", noise_std=0.0)
         member.say(upload)
         member.say(prepared("edge-1", 1))
         assert server.poll(20.0) == ("edge-1", upload)
@@ -294,7 +296,7 @@ def offer(node: str) -> Offer:
         ("operator", offer("x"), True),
         ("operator", Result(node="x"), False),
         ("observer", ResultFile(node="x", name="", data=b""), False),
-        ("air", Upload(node="x", round=1, shape=(1, 1), data=b"", noise_std=0.0), False),
+        ("air", Upload(node="x", round=1, tensors={}, mechanism="gaussian", noise_std=0.0), False),
         ("edge", Result(node="x"), True),
         ("air", Result(node="x"), True),
         ("edge", Pair(round=0, encoder=b"", decoder=b"", sha256=""), False),  # what the server alone says

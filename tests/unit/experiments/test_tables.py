@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from testbed.experiments.federate.result import show as show_federated
+from testbed.experiments.federate.table import show as show_federated
 from testbed.experiments.learn.estimator import table_of
 from testbed.experiments.run import show as show_run
 from testbed.experiments.tables import print_table

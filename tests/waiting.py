@@ -1,0 +1,22 @@
+"""How a test waits for a process of a run: by the events in its folder, with a deadline that only liveness needs."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from testbed.record.events import AnyEvent, EventTail
+from testbed.record.folder import RunFolder
+
+DEADLINE_S = 60.0
+LOOK_S = 0.05
+
+
+def await_event(folder: Path, kind: type[AnyEvent], process: subprocess.Popen[str]) -> None:
+    """Return once the run in ``folder`` has come to an event of this kind; fail if its process ends before."""
+    tail, deadline = EventTail(RunFolder(folder)), time.monotonic() + DEADLINE_S
+    while not any(isinstance(event, kind) for event in tail.new()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"no {kind.__name__} within {DEADLINE_S} s"
+        time.sleep(LOOK_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
@@ -25,7 +24,7 @@ from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
 from testbed.radio.base import RadioEvent, RxBlock
 from testbed.record.events import AnyEvent, FrameReceived, PictureDecoded, UserPart
-from testbed.record.folder import CODECS, IQ, SUMMARY, RunFolder, frame_name
+from testbed.record.folder import CODECS, IQ, SUMMARY, RunFolder, frame_name, may_hand_in, sent_folder
 
 FRAMES_BEHIND = 256  # between receiver and writer, 2 s of frames in 45 MB; when full the receiver waits
 SPECTRUM_SAMPLES = 1 << 16  # kept as they came, for the report's spectrum
@@ -182,8 +181,8 @@ class Session:
         """Keep a node's file where it belongs; one for any other place is counted and left out."""
         self._files[file.node] += 1
         try:
-            if not re.fullmatch(rf"sent/{re.escape(file.node)}/[A-Za-z0-9_-]+\.[a-z0-9]+", file.name):
-                raise DataError(f"{file.name!r}: {file.node} may only hand in sent/{file.node}/NAME.SUFFIX")
+            if not may_hand_in(file.node, file.name):
+                raise DataError(f"{file.name!r}: {file.node} may only hand in {sent_folder(file.node)}/NAME.SUFFIX")
             self.folder.write_bytes(file.name, file.data)
         except DataError as error:
             self.files_refused += 1

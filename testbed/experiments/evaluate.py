@@ -37,6 +37,7 @@ from testbed.record.folder import (
     RunFolder,
     bound_name,
     node_name,
+    sent_folder,
     symbols_name,
 )
 from testbed.record.schema import Metrics, Result, Stage, Timing, write_result
@@ -150,7 +151,7 @@ def sent_by(
 ) -> Sent:
     """What an edge sent: the pictures that it handed in, else those that its configuration names."""
     edge = scenario.edges[index]
-    files = folder.names(f"sent/{edge.name}", "*.png")
+    files = folder.names(sent_folder(edge.name), "*.png")
     if files:
         reported = nodes.get(edge.name, {}).get("pictures")
         names = [str(n) for n in reported] if isinstance(reported, list) else []

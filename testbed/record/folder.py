@@ -83,9 +83,19 @@ def sample_name(index: int) -> str:
     return f"sample/{index:03d}.png"
 
 
+def sent_folder(node: str) -> str:
+    """Where all lies that an edge handed in of what it sent."""
+    return f"sent/{node}"
+
+
+def may_hand_in(node: str, name: str) -> bool:
+    """Whether a node may have its file kept under this name: directly in its own folder, plain, with a suffix."""
+    return re.fullmatch(rf"{re.escape(sent_folder(node))}/[A-Za-z0-9_-]+\.[a-z0-9]+", name) is not None
+
+
 def sent_name(node: str, index: int) -> str:
     """Where the ``index``-th picture of an edge lies as it was encoded."""
-    return f"sent/{node}/{index:03d}.png"
+    return f"{sent_folder(node)}/{index:03d}.png"
 
 
 def data_folder(node: str) -> str:
@@ -95,7 +105,7 @@ def data_folder(node: str) -> str:
 
 def symbols_name(node: str, index: int) -> str:
     """Where the symbols lie that an edge sent for that picture, [k] complex64 in the order in which they left."""
-    return f"sent/{node}/{index:03d}.npy"
+    return f"{sent_folder(node)}/{index:03d}.npy"
 
 
 def received_name(node: str, index: int) -> str:

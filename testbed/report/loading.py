@@ -8,7 +8,16 @@ import numpy as np
 
 from testbed.config import Scenario, load_scenario
 from testbed.errors import DataError, SemtbError
-from testbed.record.folder import FIGURE_DATA, RESULT, SCENARIO, RunFolder, bound_name, received_name, sent_name
+from testbed.record.folder import (
+    FIGURE_DATA,
+    RESULT,
+    SCENARIO,
+    RunFolder,
+    bound_name,
+    received_name,
+    sent_folder,
+    sent_name,
+)
 from testbed.record.schema import Picture, Result, User, read_result
 from testbed.report.pictures import Comparison
 
@@ -99,7 +108,7 @@ def _unmeasured(record: RunRecord) -> list[tuple[int, str, int, Picture]]:
     """Pictures that lie in the folder of a run without metrics, with nothing known of them but their place."""
     found: list[tuple[int, str, int, Picture]] = []
     for edge in record.scenario.edges if record.scenario else []:
-        numbers = {n.rsplit("/", 1)[1] for n in record.folder.names(f"sent/{edge.name}", "*.png")}
+        numbers = {n.rsplit("/", 1)[1] for n in record.folder.names(sent_folder(edge.name), "*.png")}
         numbers |= {n.rsplit("-", 1)[1] for n in record.folder.names("received", f"{edge.name}-[0-9]*.png")}
         for number in sorted(n[:-4] for n in numbers if n[:-4].isdigit()):
             unknown = Picture(

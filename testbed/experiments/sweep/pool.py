@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, InvalidStateError, ProcessPoolExecutor
 from contextlib import contextmanager
 
 from testbed.errors import SemtbError
@@ -46,11 +46,23 @@ def workers(jobs: int) -> Iterator[Executor | None]:
     try:
         yield pool
     except BaseException:
+        _pass_over_cancelled()
         pool.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - before:
             child.terminate()
         raise
     pool.shutdown()
+
+
+def _pass_over_cancelled() -> None:
+    """No traceback from the pool's own thread, which (until Python 3.12) fails on futures that were cancelled."""
+    before = threading.excepthook
+
+    def passing_over(failure: threading.ExceptHookArgs) -> None:
+        if not issubclass(failure.exc_type, InvalidStateError):
+            before(failure)
+
+    threading.excepthook = passing_over
 
 
 def _begin_worker() -> None:

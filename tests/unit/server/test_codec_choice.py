@@ -59,8 +59,8 @@ def test_pictures_of_two_codecs_in_any_order_meet_their_own_decoder():
     assert assembler.add(frame(1, 0, 0xB)) == []
     (old,) = assembler.add(frame(0, 1, 0xA))
     (new,) = assembler.add(frame(1, 1, 0xB))
-    assert (old.pixels.max(), old.codec) == (10, "constant 0000000a")
-    assert (new.pixels.max(), new.codec) == (20, "constant 0000000b")
+    assert (old.decoded.max(), old.codec) == (10, "constant 0000000a")
+    assert (new.decoded.max(), new.codec) == (20, "constant 0000000b")
     assert not assembler.codecs_refused
 
 
@@ -92,4 +92,4 @@ def test_one_picture_is_of_one_codec():
     assert assembler.add(frame(0, 1, 0xB)) == []
     assert assembler.headers_refused == 1
     (picture,) = assembler.finish()
-    assert (picture.pixels.max(), picture.lost_share) == (10, 0.5)
+    assert (picture.decoded.max(), picture.lost_share) == (10, 0.5)

@@ -23,7 +23,7 @@ class TwoPass(SinglePass):
         first = super().receive(found)
         cfo_hz = first.cfo_hz
         grid = self._grid(found.samples, cfo_hz, sync.estimate_arrivals(found.samples, self.waveform, cfo_hz))
-        estimate = self._estimate(grid, self.waveform)
+        estimate = self._estimate(grid)
         x_hat, no_eff = (np.moveaxis(a, 0, -1) for a in (first.x_hat, first.no_eff))
         with np.errstate(over="ignore"):
             scaled = np.sqrt(2) / no_eff

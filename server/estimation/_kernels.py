@@ -44,10 +44,25 @@ def comb_turn(h: np.ndarray) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def likeliest(y: np.ndarray, value_time: np.ndarray, value_frequency: np.ndarray, rho: float, noise: float) -> int:
-    """Under which of C priors coefficients are likeliest, the first of equals.
+    """Under which of C Gaussian priors coefficients are likeliest.
 
-    ``y`` [C, I, A, J] complex64: in each prior's own basis, noise of variance ``noise``; ``value_time`` [C, I] and
-    ``value_frequency`` [C, J] float64: eigenvalues; ``rho``: power over noise.
+    Parameters
+    ----------
+    y : [C, I, A, J] complex64
+        The coefficients in each prior's own basis.
+    value_time : [C, I] float64
+        Eigenvalues over time.
+    value_frequency : [C, J] float64
+        Eigenvalues over frequency.
+    rho : float
+        Power over noise, linear.
+    noise : float
+        Variance of a coefficient's noise.
+
+    Returns
+    -------
+    int
+        The first of equals.
     """
     priors, rank, antennas, size = y.shape
     scale = 1.0 / noise if noise > 0.0 else 0.0

@@ -59,7 +59,22 @@ class DnnEstimator:
         return wiener(seen, waveform, axes.delay, power, axes.doppler, share, inflation)
 
     def profiles(self, seen: Observation, waveform: Waveform) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the network makes of a frame: delay power [U, M], Doppler share [U, D], inflation [U], float64."""
+        """What the network makes of a frame.
+
+        Parameters
+        ----------
+        seen : Observation
+        waveform : Waveform
+
+        Returns
+        -------
+        delay_power : [U, M] float64
+            Over the noise of one pilot.
+        doppler_share : [U, D] float64
+            Sums to 1 for each user.
+        inflation : [U] float64
+            By what the profiles' uncertainty raises the error.
+        """
         axes, gain = grid_of(waveform), pilot_gain(waveform)
         image = image_of(seen.c, np.arange(seen.c.shape[1]), waveform)
         log_delay, log_doppler = first_profiles(image)
@@ -87,12 +102,33 @@ def shipped() -> DnnEstimator:
 
 
 def dnn(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
-    """The shipped network's estimate, see `DnnEstimator`; parameters and returns as `lmmse.lmmse`."""
+    """The shipped network's estimate, see `DnnEstimator`.
+
+    Parameters
+    ----------
+    grid : [A, S, F] complex64
+        As `server.estimation.base.Estimator` takes it.
+    waveform : Waveform
+
+    Returns
+    -------
+    ChannelEstimate
+    """
     return shipped()(grid, waveform)
 
 
 def make_dnn(waveform: Waveform, antennas: int) -> Assuming:
-    """The estimator of the zoo; parameters and returns as `make_network`."""
+    """The estimator of the zoo.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    antennas : int
+
+    Returns
+    -------
+    Assuming
+    """
     return trained(shipped(), waveform, antennas)
 
 
@@ -118,5 +154,16 @@ def make_network(card: Path, waveform: Waveform, antennas: int) -> Assuming:
 
 
 def trained(network: DnnEstimator, waveform: Waveform, antennas: int) -> Assuming:
-    """A network, and what its card says that it was trained on."""
+    """A network, and what its card says that it was trained on.
+
+    Parameters
+    ----------
+    network : DnnEstimator
+    waveform : Waveform
+    antennas : int
+
+    Returns
+    -------
+    Assuming
+    """
     return Assuming(network.card.name, network, network.card.assumes, waveform, antennas, verb="was trained on")

@@ -14,10 +14,19 @@ LEAST = 1e-2  # of the noise inside the subspaces: where the profile of a user b
 
 
 def lmmse_estimated(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
-    """LMMSE under maximum-likelihood profiles of delay and Doppler; parameters and returns as `lmmse.lmmse`.
+    """LMMSE under maximum-likelihood profiles of delay and Doppler, see `estimate_profiles`.
 
-    See `estimate_profiles`. The error that it reports takes the estimated profiles for true, so it is too good by what
-    their own error costs.
+    The error that it reports takes the estimated profiles for true, so it is too good by what their own error costs.
+
+    Parameters
+    ----------
+    grid : [A, S, F] complex64
+        As `server.estimation.base.Estimator` takes it.
+    waveform : Waveform
+
+    Returns
+    -------
+    ChannelEstimate
     """
     seen = observe(grid, waveform)
     axes = grid_of(waveform)
@@ -48,6 +57,13 @@ def estimate_profiles(seen: Observation, axes: Grid, iterations: int = ITERATION
     """Delay and Doppler profiles of each user by some steps towards maximum likelihood, all antennas together.
 
     Both start flat, the power where the frame's energy puts it, and are multiplied by `profiles.growth`.
+
+    Parameters
+    ----------
+    seen : Observation
+    axes : Grid
+        The bins of both profiles.
+    iterations : int
 
     Returns
     -------

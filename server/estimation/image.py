@@ -26,6 +26,7 @@ def image_of(c: np.ndarray, users: np.ndarray, waveform: Waveform) -> np.ndarray
         Coefficients as `server.estimation.profiles.Observation` has them.
     users : [B] int
         Whose pilot comb each belongs to.
+    waveform : Waveform
 
     Returns
     -------

@@ -122,7 +122,21 @@ class Seen(NamedTuple):
 def under_likeliest(
     seen: Seen, user: int, rotation: np.ndarray, waveform: Waveform, h: np.ndarray, known: np.ndarray
 ) -> None:
-    """Write one user's channel into ``h`` [A, S, F], which share of its power is known into ``known`` [S, F]."""
+    """One user's channel under the likeliest of the priors.
+
+    Parameters
+    ----------
+    seen : Seen
+        What was observed of the user.
+    user : int
+    rotation : [S] complex
+        Its frequency offset, symbol by symbol.
+    waveform : Waveform
+    h : [A, S, F] complex64
+        Written.
+    known : [S, F] float32
+        Written: which share of its power is known.
+    """
     in_time, in_delay = time_priors(waveform), delay_priors(waveform, user, shift_of(seen.delay, waveform))
     antennas, rank, size = seen.c.shape
     count, profiles = len(in_time.values), len(in_delay.values)
@@ -168,5 +182,15 @@ def mean_delays(h_ls: np.ndarray, waveform: Waveform) -> np.ndarray:
 
 
 def ratio(noise: float, power: float) -> float:
-    """Noise over power, so large for an absent user that nothing of it is left."""
+    """Noise over power, so large for an absent user that nothing of it is left.
+
+    Parameters
+    ----------
+    noise, power : float
+        Variances, linear.
+
+    Returns
+    -------
+    float
+    """
     return noise / max(power, 1e-12 * noise + 1e-30) + 1e-9

@@ -25,6 +25,7 @@ def pilot_estimates(grid: np.ndarray, waveform: Waveform) -> np.ndarray:
     ----------
     grid : [A, S, F] complex64
         Received body.
+    waveform : Waveform
 
     Returns
     -------
@@ -60,6 +61,7 @@ def user_cfo(h_pilots: np.ndarray, waveform: Waveform) -> np.ndarray:
     ----------
     h_pilots : [A, U, P, ...] complex64
         Channel at the pilots, or any linear transform of its last axis.
+    waveform : Waveform
 
     Returns
     -------
@@ -85,7 +87,15 @@ def ls(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
     of second differences in frequency, noise subtracted: the error of linear interpolation in the middle. It does not
     know the error at the band's edges: above 20 dB SNR the report is up to 3 dB too good.
 
-    Parameters and returns as `server.estimation.lmmse.lmmse`.
+    Parameters
+    ----------
+    grid : [A, S, F] complex64
+        As `server.estimation.base.Estimator` takes it.
+    waveform : Waveform
+
+    Returns
+    -------
+    ChannelEstimate
     """
     carriers = waveform.subcarriers
     slope = np.exp(-1j * np.pi * carriers * waveform.cp_samples / waveform.fft_size).astype(np.complex64)

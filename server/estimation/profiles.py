@@ -78,14 +78,39 @@ def grid_of(waveform: Waveform) -> Grid:
 
 
 def delay_axis(waveform: Waveform, v_frequency: np.ndarray, delays: np.ndarray) -> Axis:
-    """Steering over subcarriers of ``delays`` [M] in samples."""
+    r"""Steering over subcarriers, :math:`e^{-j 2\pi k \tau / N}`.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    v_frequency : [U, comb, J] complex
+        Basis of each user's subspace over its comb.
+    delays : [M] float64
+        In samples.
+
+    Returns
+    -------
+    Axis
+    """
     points = np.exp(-2j * np.pi / waveform.fft_size * np.outer(waveform.subcarriers, delays))
     combs = np.stack([points[pilot_comb(waveform, user)] for user in range(waveform.pilot_slots)])
     return Axis(pilots=v_frequency.swapaxes(1, 2) @ combs, points=points[None])
 
 
 def doppler_axis(waveform: Waveform, v_time: np.ndarray, dopplers_hz: np.ndarray) -> Axis:
-    """Steering over symbols of ``dopplers_hz`` [D]."""
+    r"""Steering over symbols, :math:`e^{j 2\pi f t}`.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    v_time : [P, I] float64
+        Basis of the subspace over pilot symbols.
+    dopplers_hz : [D] float64
+
+    Returns
+    -------
+    Axis
+    """
     points = np.exp(2j * np.pi * np.outer(symbol_seconds(waveform), dopplers_hz))
     return Axis(pilots=(v_time.T @ points[waveform.pilot_symbols])[None], points=points[None])
 
@@ -153,6 +178,10 @@ def wiener(
 
     Parameters
     ----------
+    seen : Observation
+    waveform : Waveform
+    delay, doppler : Axis
+        Steering of the profiles' bins.
     delay_power : [U, M] float
         Over the noise of one pilot; not negative.
     doppler_share : [U, D] float
@@ -186,9 +215,20 @@ def wiener(
 
 
 def eigen(axis: Axis, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eigenvalues [U, rank] and vectors [U, rank, rank] of a correlation; the bins' weighted steering in that basis.
+    """Eigenvalues and vectors of a correlation, and the bins' weighted steering in that basis.
 
-    The latter, [U, bins, rank], makes all points' correlation with the coefficients: ``axis.points @`` it.
+    Parameters
+    ----------
+    axis : Axis
+    weights : [U, bins] float64
+        Power of each bin.
+
+    Returns
+    -------
+    value : [U, rank] float64
+    base : [U, rank, rank] complex128
+    weighted : [U, bins, rank] complex128
+        Makes all points' correlation with the coefficients: ``axis.points @`` it.
     """
     weighted = np.swapaxes(weights[:, None, :] * axis.pilots.conj(), -1, -2)  # [U, bins, rank]
     value, base = np.linalg.eigh(axis.pilots @ weighted)
@@ -206,6 +246,16 @@ def growth(
               {\mathrm{tr}\, Q^{-1} (R_t \otimes f_m f_m^H)},
 
     and alike for Doppler shifts: 1 where the likelihood is stationary.
+
+    Parameters
+    ----------
+    c : [A, U, I, J] complex
+        Coefficients, in units of their noise.
+    delay, doppler : Axis
+    delay_power : [U, M] float64
+        Over the noise of one pilot.
+    doppler_share : [U, D] float64
+        Sums to 1 for each user.
 
     Returns
     -------
@@ -227,7 +277,22 @@ def growth(
 
 
 def quotient(y: np.ndarray, value: np.ndarray, shrink: np.ndarray, steering: np.ndarray) -> np.ndarray:
-    """Energy found over energy expected: [U, bins], for the axis that is the last of ``y`` [A, U, other, rank]."""
+    """Energy found over energy expected, for the axis that is the last of ``y``.
+
+    Parameters
+    ----------
+    y : [A, U, other, rank] complex
+        Coefficients over their variance, in the eigenbases.
+    value : [U, other] float64
+        Eigenvalues of the other axis.
+    shrink : [U, other, rank] float64
+        One over the variance of each coefficient.
+    steering : [U, rank, bins] complex
+
+    Returns
+    -------
+    [U, bins] float64
+    """
     beams = y @ steering.conj()  # [A, U, other, bins]
     found = np.mean(np.sum((beams.real**2 + beams.imag**2) * value[:, :, None], axis=-2), axis=0)
     weight = (value[:, None, :] @ shrink)[:, 0]  # [U, rank]

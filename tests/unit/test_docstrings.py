@@ -36,6 +36,7 @@ NUMERIC = (
     "testbed/federation",
     "testbed/privacy",
     "server/detection",
+    "server/estimation",
 )
 OURS = {name for name, value in vars(errors).items() if isinstance(value, type)}
 HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)

@@ -52,7 +52,20 @@ def loss_points(waveform: Waveform) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_block(waveform: Waveform, ranges: Ranges, size: int, seed: int, index: int) -> Block:
-    """The ``index``-th block: the same for the same seed, whatever was drawn before."""
+    """The ``index``-th block: the same for the same seed, whatever was drawn before.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    ranges : Ranges
+    size : int
+        Examples.
+    seed, index : int
+
+    Returns
+    -------
+    Block
+    """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(EXAMPLES, index)))
     antennas = ANTENNAS[index % len(ANTENNAS)]
     drawn = [draw_example(waveform, ranges, antennas, rng) for _ in range(size)]
@@ -63,7 +76,24 @@ def draw_block(waveform: Waveform, ranges: Ranges, size: int, seed: int, index: 
 def draw_example(
     waveform: Waveform, ranges: Ranges, antennas: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int, float]:
-    """One user's coefficients, its channel at `loss_points`, its number and its SNR."""
+    """One user's frame, noise and all.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    ranges : Ranges
+    antennas : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    c : [A, I, J] complex64
+        Its coefficients.
+    h : [A, symbols, subcarriers] complex64
+        Its channel at `loss_points`.
+    user : int
+    snr_db : float
+    """
     grid = grid_of(waveform)
     user = int(rng.integers(waveform.pilot_slots))
     channel, spread_s, doppler_hz = draw_line(ranges, rng)
@@ -95,7 +125,18 @@ def draw_example(
 
 
 def draw_line(ranges: Ranges, rng: np.random.Generator) -> tuple[str, float, float]:
-    """Name, delay spread and Doppler of a channel."""
+    """A channel of an example.
+
+    Parameters
+    ----------
+    ranges : Ranges
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    name : str
+    delay_spread_s, doppler_hz : float
+    """
     low, high = np.log(ranges.delay_spread_s)
     name = CHANNELS[int(rng.integers(len(CHANNELS)))]
     least, most = ranges.doppler_hz
@@ -103,7 +144,18 @@ def draw_line(ranges: Ranges, rng: np.random.Generator) -> tuple[str, float, flo
 
 
 def draw_snr_db(ranges: Ranges, rng: np.random.Generator) -> float:
-    """SNR of an example."""
+    """SNR of an example.
+
+    Parameters
+    ----------
+    ranges : Ranges
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    float
+        In dB.
+    """
     low, high = ranges.snr_db
     kind = rng.uniform()
     if kind < ranges.far_share / 2:
@@ -114,6 +166,17 @@ def draw_snr_db(ranges: Ranges, rng: np.random.Generator) -> float:
 
 
 def significant(line: TappedDelayLine, sample_rate_hz: float) -> np.ndarray:
-    """Delays, in samples, of the taps that the receiver's window is laid by."""
+    """Delays of the taps that the receiver's window is laid by.
+
+    Parameters
+    ----------
+    line : TappedDelayLine
+    sample_rate_hz : float
+
+    Returns
+    -------
+    [taps] float64
+        In samples.
+    """
     power_db = power_to_db(line.powers)
     return line.delays_s[power_db > power_db.max() - ARRIVALS_BELOW_PEAK_DB] * sample_rate_hz

@@ -47,7 +47,22 @@ def to_onnx(net: ProfileNet) -> bytes:
 
 
 def export(net: ProfileNet, recipe: Recipe, name: str, command: str, folder: Path) -> Path:
-    """Write ``name.onnx`` and ``name.json`` into ``folder``; returns the card's path."""
+    """Write ``name.onnx`` and ``name.json``.
+
+    Parameters
+    ----------
+    net : ProfileNet
+    recipe : Recipe
+        By which it was trained.
+    name, command : str
+        Of the network; by which it can be made again.
+    folder : Path
+
+    Returns
+    -------
+    Path
+        Of the card.
+    """
     model = to_onnx(net)
     examples = recipe.blocks * recipe.block
     card = EstimatorCard(
@@ -81,5 +96,15 @@ def assumptions(recipe: Recipe) -> Assumptions:
 
 
 def write_card(card: EstimatorCard, folder: Path) -> Path:
-    """Write a card as readable JSON."""
+    """Write a card as readable JSON.
+
+    Parameters
+    ----------
+    card : EstimatorCard
+    folder : Path
+
+    Returns
+    -------
+    Path
+    """
     return write_aside(folder / f"{card.name}.json", msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")

@@ -80,7 +80,17 @@ def constants(waveform: Waveform) -> Constants:
 
 
 def make_batch(block: Block, waveform: Waveform) -> Batch:
-    """Examples by rising SNR, ready for a step."""
+    """Examples by rising SNR, ready for a step.
+
+    Parameters
+    ----------
+    block : Block
+    waveform : Waveform
+
+    Returns
+    -------
+    Batch
+    """
     order = np.argsort(block.snr_db)
     c, user = block.c[order], block.user[order]
     image = image_of(c.swapaxes(0, 1), user, waveform)
@@ -91,7 +101,22 @@ def make_batch(block: Block, waveform: Waveform) -> Batch:
 def statistics(
     log_delay: torch.Tensor, log_doppler: torch.Tensor, batch: Batch, k: Constants
 ) -> tuple[torch.Tensor, ...]:
-    """Both profiles and, as `server.estimation.profiles.eigen` has them, steering, weighted steering, correlations."""
+    """Both profiles and, as `server.estimation.profiles.eigen` has them, steering, weighted steering, correlations.
+
+    Parameters
+    ----------
+    log_delay : [B, M] tensor
+        Logarithm of the delay profile, in units of the network.
+    log_doppler : [B, D] tensor
+        Logarithm of the Doppler profile, up to a constant.
+    batch : Batch
+    k : Constants
+
+    Returns
+    -------
+    delay, f_pilots, weighted_t, weighted_f, r_t, r_f : complex128 tensors
+        The delay profile, steering over subcarriers, weighted steering and correlations over time and over frequency.
+    """
     delay = (torch.exp(log_delay.double()) / k.gain).to(torch.complex128)
     share = torch.softmax(log_doppler.double(), dim=1).to(torch.complex128)
     f_pilots = k.f_pilots[batch.user]
@@ -104,7 +129,18 @@ def statistics(
 def growth(
     log_delay: torch.Tensor, log_doppler: torch.Tensor, batch: Batch, k: Constants
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`server.estimation.profiles.growth` of a batch, [B, M] and [B, D], as logarithms."""
+    """`server.estimation.profiles.growth` of a batch.
+
+    Parameters
+    ----------
+    log_delay, log_doppler, batch, k
+        As for `statistics`.
+
+    Returns
+    -------
+    log_of_delay : [B, M] float32 tensor
+    log_of_doppler : [B, D] float32 tensor
+    """
     _, f_pilots, _, _, r_t, r_f = statistics(log_delay, log_doppler, batch, k)
     base_t, base_f, shrink = spectra(r_t, r_f)
     value_t = torch.einsum("bij,bij->bj", base_t.conj(), r_t @ base_t).real
@@ -116,7 +152,19 @@ def growth(
 
 
 def quotient(y: torch.Tensor, value: torch.Tensor, shrink: torch.Tensor, steering: torch.Tensor) -> torch.Tensor:
-    """As `server.estimation.profiles.quotient`, the batch's axis first."""
+    """As `server.estimation.profiles.quotient`, the batch's axis first.
+
+    Parameters
+    ----------
+    y : [B, A, other, rank] tensor
+    value : [B, other] tensor
+    shrink : [B, other, rank] tensor
+    steering : [B or 1, rank, bins] tensor
+
+    Returns
+    -------
+    [B, bins] tensor
+    """
     found = ((y @ steering.conj()[:, None]).abs().square() * value[:, None, :, None]).sum(dim=2).mean(dim=1)
     expected = ((value[:, None] @ shrink) @ steering.abs().square())[:, 0]
     return (found + QUOTIENT_FLOOR) / (expected + QUOTIENT_FLOOR)
@@ -125,7 +173,17 @@ def quotient(y: torch.Tensor, value: torch.Tensor, shrink: torch.Tensor, steerin
 def errors(
     log_delay: torch.Tensor, log_doppler: torch.Tensor, batch: Batch, k: Constants
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """[B] squared error of each example over the noise, and the error that the profiles promise."""
+    """Squared error of each example over the noise, and the error that the profiles promise.
+
+    Parameters
+    ----------
+    log_delay, log_doppler, batch, k
+        As for `statistics`.
+
+    Returns
+    -------
+    error, promised : [B] tensors
+    """
     delay, _, weighted_t, weighted_f, r_t, r_f = statistics(log_delay, log_doppler, batch, k)
     k_t, k_f = k.t_points @ weighted_t, k.f_points @ weighted_f
     w = Whiten.apply(r_t, r_f, batch.c.to(torch.complex128))
@@ -139,9 +197,23 @@ def errors(
 
 
 def loss_of(net: ProfileNet, batch: Batch, k: Constants, recipe: Recipe) -> tuple[torch.Tensor, float]:
-    """Mean over groups of SNR of the log mean error, all passes, with the last one's report; and its error in dB.
+    """Mean over groups of SNR of the logarithm of the mean error, over all passes, with the last one's report.
 
     Each pass is trained for its own result; what it starts from is taken as given.
+
+    Parameters
+    ----------
+    net : ProfileNet
+    batch : Batch
+        By rising SNR.
+    k : Constants
+    recipe : Recipe
+
+    Returns
+    -------
+    loss : scalar tensor
+    error_db : float
+        Of the last pass, over the noise of a least-squares estimate.
     """
     log_delay, log_doppler = batch.log_delay, batch.log_doppler
     total = torch.zeros((), dtype=torch.float64)
@@ -165,9 +237,21 @@ def train(
     on_draw: Callable[[int, int], None] = lambda block, blocks: None,
     on_step: Callable[[int, int, float], None] = lambda step, steps, error_db: None,
 ) -> ProfileNet:
-    """Train from scratch, or go on from ``checkpoint`` when it holds the same recipe; returns the averaged network.
+    """Train from scratch, or go on from ``checkpoint`` when it holds the same recipe.
 
-    ``on_step(step, steps, error_db)`` tells the error over the noise of a least-squares estimate, in dB.
+    Parameters
+    ----------
+    waveform : Waveform
+    recipe : Recipe
+    checkpoint : Path
+        Written after every epoch.
+    on_draw : callable of (block, blocks), optional
+    on_step : callable of (step, steps, error in dB over a least-squares estimate's noise), optional
+
+    Returns
+    -------
+    ProfileNet
+        The averaged one.
 
     Raises
     ------

@@ -55,9 +55,21 @@ class ProfileNet(torch.nn.Module):
     def forward(
         self, image: torch.Tensor, delay: torch.Tensor, doppler: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Image [B, CHANNELS, M], logarithms of delay profile and growth [B, 2, M], of the Doppler ones [B, 2, D].
+        """One pass.
 
-        Returns the logarithms of both profiles, [B, M] and [B, D], and of the inflation, [B].
+        Parameters
+        ----------
+        image : [B, CHANNELS, M] float32
+        delay : [B, 2, M] float32
+            Logarithms of the delay profile and of its growth.
+        doppler : [B, 2, D] float32
+            Logarithms of the Doppler profile and of its growth.
+
+        Returns
+        -------
+        log_delay : [B, M] float32
+        log_doppler : [B, D] float32
+        log_inflation : [B] float32
         """
         delay = torch.cat([delay[:, :1], delay[:, 1:].clamp(-GROWTH_LIMIT, GROWTH_LIMIT)], dim=1)
         doppler = torch.cat([doppler[:, :1], doppler[:, 1:].clamp(-GROWTH_LIMIT, GROWTH_LIMIT)], dim=1)

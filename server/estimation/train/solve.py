@@ -8,7 +8,20 @@ import torch
 
 
 def spectra(r_t: torch.Tensor, r_f: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Eigenbases of both correlations and :math:`1/(\\lambda_t \\lambda_f + 1)`."""
+    r"""Eigenbases of both correlations, and :math:`1/(\lambda_t \lambda_f + 1)`.
+
+    Parameters
+    ----------
+    r_t : [B, I, I] complex128
+    r_f : [B, J, J] complex128
+        Hermitian, both.
+
+    Returns
+    -------
+    base_t : [B, I, I] complex128
+    base_f : [B, J, J] complex128
+    shrink : [B, I, J] float64
+    """
     value_t, base_t = torch.linalg.eigh(r_t)
     value_f, base_f = torch.linalg.eigh(r_f)
     shrink = 1 / (value_t.clamp(min=0)[:, :, None] * value_f.clamp(min=0)[:, None, :] + 1)
@@ -24,7 +37,21 @@ class Whiten(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, r_t: torch.Tensor, r_f: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        """[B, I, I], [B, J, J] Hermitian, [B, A, I, J] -> [B, A, I, J]."""
+        r"""Coefficients over their covariance, :math:`(R_t \otimes R_f + I)^{-1} \mathrm{vec}(C)`.
+
+        Parameters
+        ----------
+        ctx : object
+            Torch's, for the backward pass.
+        r_t : [B, I, I] complex128
+        r_f : [B, J, J] complex128
+            Hermitian, both.
+        c : [B, A, I, J] complex128
+
+        Returns
+        -------
+        [B, A, I, J] complex128
+        """
         base_t, base_f, shrink = spectra(r_t, r_f)
         w = solve(base_t, base_f, shrink, c)
         ctx.save_for_backward(r_t, r_f, base_t, base_f, shrink, w)
@@ -41,7 +68,19 @@ class Whiten(torch.autograd.Function):
 
 
 def solve(base_t: torch.Tensor, base_f: torch.Tensor, shrink: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """The solution from the eigenbases; :math:`R_f^T` has the eigenvectors' conjugates."""
+    """The solution from the eigenbases; :math:`R_f^T` has the eigenvectors' conjugates.
+
+    Parameters
+    ----------
+    base_t : [B, I, I] complex128
+    base_f : [B, J, J] complex128
+    shrink : [B, I, J] float64
+    c : [B, A, I, J] complex128
+
+    Returns
+    -------
+    [B, A, I, J] complex128
+    """
     base_t, right = base_t[:, None], base_f.conj()[:, None]
     y = base_t.mH @ c @ right
     return base_t @ (y * shrink[:, None]) @ right.mH

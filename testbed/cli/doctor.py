@@ -23,7 +23,7 @@ from testbed.record.provenance import machine
 
 TRAIN, PLUTO = "pip install 'semcom-testbed[train]'", "pip install 'semcom-testbed[pluto]'"
 LIBIIO = "sudo apt-get install libiio0 libiio-utils"
-FOR_TRAINING = {"torch": "torch", "onnx": "onnx", "dp-accounting": "dp_accounting"}
+FOR_TRAINING = {"torch": "torch", "dp-accounting": "dp_accounting"}
 DATA_SETS = ("cifar10", "kodak", "mnist")
 
 

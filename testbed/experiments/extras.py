@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from testbed.errors import MissingExtra
 
-TRAINING = ("torch", "onnx")  # onnx writes what torch has learned, hours later
+TRAINING = ("torch",)
 PRIVATE_TRAINING = (*TRAINING, "dp_accounting")
 EXTRAS = dict.fromkeys(PRIVATE_TRAINING, "train") | {"adi": "pluto", "iio": "pluto"}  # that a module belongs to
 

@@ -12,7 +12,6 @@ from testbed.codec.card import card_bytes, find_card, read_card
 from testbed.control.bus import Member, await_server
 from testbed.control.messages import Offer, Outcome
 from testbed.errors import RunIncomplete, ScenarioError
-from testbed.experiments.extras import require_extra
 
 AGAIN_S = 2.0  # after which an offer that nobody answered is made again
 ANSWER_S = 120.0  # for the server to take it: it waits until all nodes are ready and the run starts
@@ -24,12 +23,9 @@ def write_twin(codec: str, folder: Path) -> Path:
 
     Raises
     ------
-    MissingExtra
-        If the package onnx is not installed.
     CodecError
         If the codec is unknown, incomplete or damaged.
     """
-    require_extra("semtb train twin", ["onnx"])
     from testbed.codec.train.twin import make_twin
 
     return make_twin(*read_card(find_card(codec)), folder)

@@ -32,7 +32,7 @@ PROGRAMS = {
     "compiler": ("cc", "c++", "c[89]9-*", "gcc*", "g++*", "cpp*", "clang*", "*-linux-gnu-g*", "ld", "ld.*", "as"),
 }
 PACKAGES = {
-    "torch": ("torch", "onnx", "dp_accounting"),
+    "torch": ("torch", "dp_accounting"),
     "pluto": ("adi", "iio", "pyadi_iio", "pylibiio"),
 }
 LIBRARIES = {"libiio": ("iio",)}

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from testbed.codec.card import digest_pair
@@ -16,7 +17,6 @@ from testbed.errors import CodecError, ScenarioError
 from tests.requirements import TRAINING
 
 torch = pytest.importorskip("torch", reason=TRAINING)
-onnx = pytest.importorskip("onnx", reason="pip install 'semcom-testbed[train]'")
 from testbed.codec.train import classifier as training  # noqa: E402
 from tests.unit.codec.changed_codecs import after, rename  # noqa: E402
 

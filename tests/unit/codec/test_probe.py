@@ -10,10 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.requirements import TRAINING
-
-pytest.importorskip("onnx", reason=TRAINING)
-
 from testbed.codec.card import read_card
 from testbed.codec.pictures import fixed_picture
 from testbed.codec.registry import open_codec

@@ -242,17 +242,17 @@ class HeaderTracker:
             "picture": known.fields["picture"] + ahead,
             "first": known.first + ahead * known.parts,
         }
-        told = {*ALIKE, "picture", "first", *(SIZE if size else ())}
-        mask = pack_fields({name: (1 << bits) - 1 if name in told else 0 for name, bits in DESCRIPTION.items()})
+        known_fields = {*ALIKE, "picture", "first", *(SIZE if size else ())}
+        mask = pack_fields({name: (1 << bits) - 1 if name in known_fields else 0 for name, bits in DESCRIPTION.items()})
         return np.where(mask == 1, pack_fields(fields).astype(np.int8), np.int8(-1))
 
     def _try(self, held: Sequence[Held], frames: Sequence[int], priors: Sequence[np.ndarray | None]) -> bool:
         """Decode the description that these frames carry if their numbers are ``frames``; adopt it if there is one."""
         code = sum(code_soft_bits(h.soft, self.user, f) for h, f in zip(held, frames, strict=True))
-        told = information(np.asarray(code))
+        carried = information(np.asarray(code))
         for prior in priors:
             sought = DESCRIPTION_BITS + polar.CRC_BITS - (0 if prior is None else int(np.count_nonzero(prior >= 0)))
-            if told < HOPEFUL * sought or self._budget == 0:
+            if carried < HOPEFUL * sought or self._budget == 0:
                 continue
             self._budget -= 1
             self.decodes += 1

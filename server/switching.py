@@ -42,7 +42,7 @@ class Handover(msgspec.Struct):
     picture: int = 0
     agreed: bool = False
     reason: str = ""
-    said_at: float | None = None
+    sent_at: float | None = None
     begun_at: float = 0.0
 
     @property
@@ -74,7 +74,7 @@ class Handovers:
     def take(self, node: str, message: Prepared) -> None:
         """An edge's answer."""
         handover = next((h for h in self.all if h.edge == node and h.install.number == message.number), None)
-        if handover is None or handover.said_at is None or handover.settled:
+        if handover is None or handover.sent_at is None or handover.settled:
             return
         handover.first_frame, handover.picture = message.first_frame, message.picture
         if message.reason:
@@ -94,7 +94,7 @@ class Handovers:
             if handover.settled or handover.edge in busy:
                 continue
             busy.add(handover.edge)
-            if handover.said_at is None:
+            if handover.sent_at is None:
                 handover.begun_at = now
                 log.info(
                     "%s: to change to %s at frame %d or later", handover.edge, handover.codec, handover.install.at_frame
@@ -103,7 +103,7 @@ class Handovers:
             elif now - handover.begun_at > GIVE_UP_S:
                 self._settle(handover, self._silence(handover))
                 busy.discard(handover.edge)
-            elif now - handover.said_at > AGAIN_S:
+            elif now - handover.sent_at > AGAIN_S:
                 self._say(handover)
 
     def open(self, operator: str) -> int:
@@ -128,7 +128,7 @@ class Handovers:
         ]
 
     def _say(self, handover: Handover) -> None:
-        handover.said_at = self._clock()
+        handover.sent_at = self._clock()
         self._send(handover.edge, handover.confirm or handover.install)
 
     def _silence(self, handover: Handover) -> str:

@@ -1,7 +1,7 @@
 """Scenarios and node configurations: strict structs, one loader. Unknown keys and wrong values are errors.
 
 A *scenario* names everything of a run. From it each process gets its own *node configuration* (``AirConfig``,
-``ServerConfig``, ``EdgeConfig``), which is all that process is told, so that it starts as well on another machine.
+``ServerConfig``, ``EdgeConfig``), which is all that process is given, so that it starts as well on another machine.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ class AirPort(Strict, frozen=True):
 
 
 class AirConfig(Strict, frozen=True):
-    """All that the air's process is told."""
+    """All that the air's process is given."""
 
     seed: int
     control: str
@@ -272,7 +272,7 @@ class AirConfig(Strict, frozen=True):
 
 
 class ServerConfig(Strict, frozen=True):
-    """All that the server's process is told."""
+    """All that the server's process is given."""
 
     seed: int
     control: str
@@ -288,7 +288,7 @@ class ServerConfig(Strict, frozen=True):
 
 
 class EdgeConfig(Strict, frozen=True):
-    """All that an edge's process is told."""
+    """All that an edge's process is given."""
 
     seed: int
     control: str

@@ -35,8 +35,8 @@ def resolve(machine: str, requirements: list[str], who: str) -> int:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stderr.strip(), file=sys.stderr)
-    said = "resolved" if done.returncode == 0 else "NOT resolved"
-    print(f"wheels for Python {PYTHON} on {machine}, {who} ({len(requirements)} requirements): {said}")
+    result = "resolved" if done.returncode == 0 else "NOT resolved"
+    print(f"wheels for Python {PYTHON} on {machine}, {who} ({len(requirements)} requirements): {result}")
     return done.returncode
 
 

@@ -163,5 +163,5 @@ def look_after(action: str) -> Callable[..., None]:
     return command
 
 
-for name, told in LOOKED_AFTER.items():
-    deploy_app.command(name, help=told)(look_after(name))
+for name, help_text in LOOKED_AFTER.items():
+    deploy_app.command(name, help=help_text)(look_after(name))

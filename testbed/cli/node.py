@@ -1,4 +1,4 @@
-"""`semtb server`, `air`, `edge`, `radio`: one node of a run in this process, told by its own file."""
+"""`semtb server`, `air`, `edge`, `radio`: one node of a run in this process, from its own file."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ASK_S = 20.0  # for another program to tell its version; the first import of GNU Radio is slow
+ASK_S = 20.0  # for another program to print its version; the first import of GNU Radio is slow
 LIBIIO_0 = "iio_get_backends_count"  # a function that libiio 0.x has and 1.x has not
 
 

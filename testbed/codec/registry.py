@@ -1,4 +1,4 @@
-"""The one door for codecs: from the zoo, a path or the bus, each is tried before anybody relies on it.
+"""How every codec is opened, from the zoo, a path or the bus: each is tried before anybody relies on it.
 
 The conventions, whatever the kind: ports by name, type and axes; finite values; for each sample unit mean power,
 since SNR, bound and transmit level are stated for it; a decoder that takes lost symbols (infinite error variance).

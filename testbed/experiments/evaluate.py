@@ -101,8 +101,8 @@ def providers(
     scenario: Scenario, summary: Mapping[str, object], nodes: Mapping[str, Mapping[str, object]]
 ) -> dict[str, str]:
     """What executed each node's codec, by its own word."""
-    said = {scenario.server.name: summary, **nodes}
-    return {node: str(values["provider"]) for node, values in said.items() if "provider" in values}
+    summaries = {scenario.server.name: summary, **nodes}
+    return {node: str(values["provider"]) for node, values in summaries.items() if "provider" in values}
 
 
 def carried_by(
@@ -122,18 +122,18 @@ def carried_by(
         return None, [f"no bound: {foreign}"] if all(radio.startswith("zmq:") for radio in own) else []
     if isinstance(expected, list) and name not in expected:
         return None, [f"no bound: the scenario's air took no part in this run, and {foreign}"]
-    medium, said = make_medium(scenario), nodes.get(name, {})
-    if said.get("truth", truth := msgspec.to_builtins(medium.truth)) != truth:
+    medium, of_air = make_medium(scenario), nodes.get(name, {})
+    if of_air.get("truth", truth := msgspec.to_builtins(medium.truth)) != truth:
         return None, [f"no bound: {name} was another than the scenario's, and {foreign}"]
-    levels = said.get("levels_dbfs")
+    levels = of_air.get("levels_dbfs")
     found = levels.items() if isinstance(levels, dict) else ()
     by_user = {int(user): level for user, level in found if user.isdecimal() and isinstance(level, float)}
     return medium, level_warnings(by_user, scenario.waveform, scenario.air.snr_db, medium.users)
 
 
-def foreign_events(said: Mapping[str, object]) -> list[str]:
+def foreign_events(summary: Mapping[str, object]) -> list[str]:
     """What the air counted of peers that sent wrongly or had no business there, the commonest first."""
-    counted = said.get("events")
+    counted = summary.get("events")
     found = counted.items() if isinstance(counted, dict) else ()
     counts = Counter({str(event): count for event, count in found if isinstance(count, int)})
     lines = [f"{event}, {count} times" if count > 1 else event for event, count in counts.most_common(EVENTS_SHOWN)]

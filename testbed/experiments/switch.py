@@ -77,11 +77,11 @@ def offer_switch(
         offer = Offer(
             node=name, card=card_bytes(card), encoder=encoder, decoder=decoder, edges=edges, at_frame=at_frame
         )
-        begun, said_at, taken, all_over = time.monotonic(), 0.0, False, True
+        begun, sent_at, taken, all_over = time.monotonic(), 0.0, False, True
         while True:
             now = time.monotonic()
-            if not taken and now - said_at > AGAIN_S:
-                said_at = now
+            if not taken and now - sent_at > AGAIN_S:
+                sent_at = now
                 member.say(offer)
             message = member.hear(LOOK_S)
             if isinstance(message, Outcome):

@@ -115,9 +115,9 @@ def decode(llr: np.ndarray, count: int, known: np.ndarray | None = None) -> np.n
     frozen[places] = False
     value = np.zeros(len(llr), np.uint8)
     if known is not None:
-        told = np.flatnonzero(np.asarray(known) >= 0)
-        frozen[places[told]] = True
-        value[places[told]] = np.asarray(known)[told]
+        given = np.flatnonzero(np.asarray(known) >= 0)
+        frozen[places[given]] = True
+        value[places[given]] = np.asarray(known)[given]
     words, _ = list_decode(llr, frozen, value, LIST_SIZE)
     for word in words:
         found = transform(word)[places]

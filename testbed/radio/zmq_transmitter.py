@@ -33,7 +33,7 @@ class Transmitter:
         self._first = 0  # index of the first sample in the queue
         self._end = 0  # index behind the last
         self._sent = [0] * len(endpoints)
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._waiting = self._finished = self._closing = False
         self._failure: SemtbError | None = None
         self._links: list[Responder] = []
@@ -123,8 +123,8 @@ class Transmitter:
 
     def _tell(self, line: str) -> None:
         """Log what a foreign peer did, once."""
-        if line not in self._told:
-            self._told.add(line)
+        if line not in self._reported:
+            self._reported.add(line)
             log.warning("%s", line)
 
     def _answer(self, i: int, link: Responder) -> None:

@@ -61,10 +61,10 @@ def test_gr_iio_finds_every_parameter_by_its_name():
         )
     finally:
         server.close()
-    said = done.stdout + done.stderr
-    assert "samples 8192" in said
-    assert "not recognized" not in said
-    assert "rror" not in said
+    output = done.stdout + done.stderr
+    assert "samples 8192" in output
+    assert "not recognized" not in output
+    assert "rror" not in output
     phy = server.pluto.phy
     assert (phy.clock.rate_hz, phy.clock.rx_enabled) == (3_000_000, False)
     assert phy.rx_lo.frequency_hz == 2_300_000_000

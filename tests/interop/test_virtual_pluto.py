@@ -332,7 +332,7 @@ def test_our_radio_sets_what_it_receives_with(single: IiodServer):
 
 
 @pytest.mark.parametrize(
-    "more, settings, said",
+    "more, settings, output",
     [
         (",lo_hz=5.8e9", RadioSettings(RATE, rx_channels=1), "the Pluto refuses"),
         (",rx_gain_db=73", RadioSettings(RATE, rx_channels=1), "the Pluto refuses"),
@@ -342,8 +342,8 @@ def test_our_radio_sets_what_it_receives_with(single: IiodServer):
         ("", RadioSettings(RATE, rx_channels=2), "2 channels wanted: this Pluto has 1"),
     ],
 )
-def test_our_radio_says_what_a_pluto_cannot(single: IiodServer, more: str, settings: RadioSettings, said: str):
-    with pytest.raises(RadioError, match=said):
+def test_our_radio_says_what_a_pluto_cannot(single: IiodServer, more: str, settings: RadioSettings, output: str):
+    with pytest.raises(RadioError, match=output):
         open_radio(f"pluto:ip:{single.pluto.address}{more}", settings)
 
 

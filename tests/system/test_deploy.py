@@ -165,9 +165,9 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_a_deployed_edge_is_checked_and_waits_for_a_server(deployed: Board):
     """One command; what is installed comes from the wheel, gives this machine's very bits, and says what it awaits."""
-    said = (deployed.folder / "said").read_text()
-    assert "bit-identical" in said
-    assert "running as process" in said
+    printed = (deployed.folder / "said").read_text()
+    assert "bit-identical" in printed
+    assert "running as process" in printed
     release = deployed.disk / "edge-1" / "current"
     ask = [str(release / "venv/bin/python"), "-c", "import testbed; print(testbed.__file__)"]
     where = subprocess.run(ask, capture_output=True, text=True, check=True, cwd="/").stdout
@@ -278,16 +278,16 @@ def test_a_broken_deployment_leaves_the_one_before(
     if broken == "copy":
         (tmp_path / "ssh").write_text(CUT.format(python=sys.executable, ssh=shutil.which("ssh")))
         (tmp_path / "ssh").chmod(0o755)
-        said = one_line(deployed.deploy(PATH=f"{tmp_path}:{os.environ['PATH']}"))
-        assert "bytes are missing" in said
+        printed = one_line(deployed.deploy(PATH=f"{tmp_path}:{os.environ['PATH']}"))
+        assert "bytes are missing" in printed
     elif broken == "pip":
         (tmp_path / "empty-1-py3-none-any.whl").write_bytes(b"")
-        said = one_line(deployed.deploy("--wheelhouse", str(tmp_path), "--with", "no-such-package-anywhere"))
-        assert "no-such-package-anywhere" in said
+        printed = one_line(deployed.deploy("--wheelhouse", str(tmp_path), "--with", "no-such-package-anywhere"))
+        assert "no-such-package-anywhere" in printed
     elif broken == "pictures":
-        said = one_line(deployed.deploy("--board-images", "/no/such/folder"))
-        assert "/no/such/folder" in said
-        assert "as it was" in said
+        printed = one_line(deployed.deploy("--board-images", "/no/such/folder"))
+        assert "/no/such/folder" in printed
+        assert "as it was" in printed
     else:
         from edge import selfcheck
 
@@ -351,8 +351,8 @@ def test_what_the_user_can_put_right_is_one_line(board: Board, arguments: list[s
     bare = board.folder / "python-without-venv"
     bare.write_text(f'#!/bin/sh\nPYTHONPATH={hidden} exec {sys.executable} "$@"\n')
     bare.chmod(0o755)
-    told = {key: word.format(folder=board.folder) for key, word in reach.items()}
-    assert says in one_line(board.semtb(*arguments, *board.reach(**told)))
+    own_file = {key: word.format(folder=board.folder) for key, word in reach.items()}
+    assert says in one_line(board.semtb(*arguments, *board.reach(**own_file)))
     assert not (board.folder / "other").exists()
 
 

@@ -49,8 +49,10 @@ def test_no_node_is_told_a_label(folder: RunFolder):
     names = folder.names("data/edge-1")
     assert names == [f"data/edge-1/{k:04d}.png" for k in range(12)]
     assert all(b"tEXt" not in folder.read_bytes(name) for name in names)
-    told = "".join(folder.read_text(name) for name in folder.names("nodes")) + folder.read_text("received/server.json")
-    assert "label" not in told and '"read_as"' in told
+    config = "".join(folder.read_text(name) for name in folder.names("nodes")) + folder.read_text(
+        "received/server.json"
+    )
+    assert "label" not in config and '"read_as"' in config
 
 
 def test_one_process_measures_the_same(folder: RunFolder):
@@ -64,11 +66,11 @@ def test_one_process_measures_the_same(folder: RunFolder):
 
 
 def test_table_and_page_show_accuracy(folder: RunFolder):
-    said, page = folder.read_text("said"), folder.read_text("report.html")
+    output, page = folder.read_text("said"), folder.read_text("report.html")
     users = read_result(folder).metrics.users
-    assert "accuracy %" in said and "PSNR" not in said.partition("report:")[0]
+    assert "accuracy %" in output and "PSNR" not in output.partition("report:")[0]
     shown = f"{100 * users[0].accuracy:.1f}"
-    assert shown in said and f"<td>{shown}</td>" in page.replace(' class="number"', "")
+    assert shown in output and f"<td>{shown}</td>" in page.replace(' class="number"', "")
     assert "are read as what they show" in page
     first = users[0].pictures[0]
     assert f"shows {first.label}, read as {first.read_as}" in page

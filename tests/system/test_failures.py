@@ -184,14 +184,14 @@ def test_a_codec_that_the_server_does_not_have_is_refused_on_the_air(tmp_path: P
         if node.kind == "server":
             await_event(tmp_path / "run", Bound, processes[node.name])
     try:
-        said = {
+        output = {
             name: process.communicate(timeout=90)[1].strip().splitlines()[-1] for name, process in processes.items()
         }
     finally:
         for process in processes.values():
             process.kill()
-    assert said["server"].startswith(f"CodecError: user 1 sends with codec {card.number + 1}")
+    assert output["server"].startswith(f"CodecError: user 1 sends with codec {card.number + 1}")
     assert processes["server"].returncode == 2
     for name in ("air", "edge-1", "edge-2"):
         assert processes[name].returncode == 1
-        assert "user 1 sends with codec" in said[name]
+        assert "user 1 sends with codec" in output[name]

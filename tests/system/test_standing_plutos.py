@@ -55,11 +55,11 @@ def test_a_pluto_that_merely_listens_changes_nothing(standing, tmp_path: Path):
     with subprocess.Popen(reading, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ear:
         try:
             running = run(tmp_path / "run", server, edge, "max_pixels=24000")
-            said = running.communicate(timeout=LIMIT_S)[0]
+            output = running.communicate(timeout=LIMIT_S)[0]
             assert ear.poll() is None
         finally:
             ear.kill()
-    assert running.returncode == 0, said
+    assert running.returncode == 0, output
     result = read_result(RunFolder(tmp_path / "run"))
     (user,) = result.metrics.users
     assert user.frames_detected == user.frames_sent > 2
@@ -77,8 +77,8 @@ def test_plutos_that_stop_in_a_run_end_it_within_seconds(standing, tmp_path: Pat
         time.sleep(0.02)
     air.send_signal(signal.SIGSTOP)
     begin = time.monotonic()
-    said = running.communicate(timeout=LIMIT_S)[0]
+    output = running.communicate(timeout=LIMIT_S)[0]
     assert time.monotonic() - begin < 30
     assert running.returncode == 1
-    assert "the Pluto no longer answers (no answer)" in said
+    assert "the Pluto no longer answers (no answer)" in output
     assert not read_result(RunFolder(folder)).complete

@@ -158,11 +158,11 @@ def test_nodes_started_by_hand_do_what_semtb_run_does(photographs: Path, tmp_pat
         if node.kind == "server":
             await_event(tmp_path, Bound, processes[node.name])
     try:
-        said = {name: process.communicate(timeout=120) for name, process in processes.items()}
+        printed = {name: process.communicate(timeout=120) for name, process in processes.items()}
     finally:
         for process in processes.values():
             process.kill()
-    assert {name: process.returncode for name, process in processes.items()} == dict.fromkeys(processes, 0), said
+    assert {name: process.returncode for name, process in processes.items()} == dict.fromkeys(processes, 0), printed
     done = subprocess.run([*semtb, "report", str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "result.json").read_text())

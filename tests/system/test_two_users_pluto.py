@@ -40,8 +40,8 @@ def test_two_users_over_plutos_are_within_half_a_db_of_zeromq(photographs: Path,
     sockets, _ = semtb(tmp_path / "zmq", "two-users", *common)
     server, first, second = (own_address() for _ in range(3))
     radios = (f"server=pluto:ip:{server}", f"edge-1=pluto:ip:{first}", f"edge-2=pluto:ip:{second}")
-    plutos, said = semtb(tmp_path / "pluto", "two-users", *common, *(x for r in radios for x in ("--radio", r)))
-    assert f"air presents virtual Plutos at {first}, {second}, {server}" in said
+    plutos, output = semtb(tmp_path / "pluto", "two-users", *common, *(x for r in radios for x in ("--radio", r)))
+    assert f"air presents virtual Plutos at {first}, {second}, {server}" in output
     assert "ERROR" not in logs(tmp_path / "pluto")
     assert "could not mute" not in logs(tmp_path / "pluto")
     assert plutos.metrics.air is not None
@@ -73,7 +73,7 @@ def test_runs_for_owners_of_plutos_go_over_virtual_ones(scenario: str, nodes: tu
 def test_a_radio_that_cannot_be_is_refused_before_anything_starts(tmp_path: Path):
     """A node that is not there, some radios and not all, a value that no Pluto takes: status 2 and one line at once."""
     command = [sys.executable, "-m", "testbed.cli.main", "run", "two-users", "--out", str(tmp_path / "run")]
-    for radio, said in (
+    for radio, output in (
         ("edge-9=pluto:ip:127.0.0.2", "nodes with a radio here: edge-1, edge-2, server"),
         ("edge-1=pluto:ip:127.0.0.2", "have radios of their own"),
         ("edge-1=pluto:ip:127.0.0.2,tx_gain_db=nan", "tx_gain_db = nan: allowed: -89.75..0"),
@@ -82,6 +82,6 @@ def test_a_radio_that_cannot_be_is_refused_before_anything_starts(tmp_path: Path
             [*command, "--radio", radio], capture_output=True, text=True, timeout=LIMIT_S, check=False
         )
         assert done.returncode == 2
-        assert said in done.stderr
+        assert output in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
         assert not (tmp_path / "run").exists()

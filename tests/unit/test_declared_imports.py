@@ -53,7 +53,7 @@ def undeclared(folder: Path, packages: Iterable[str], declared: set[str]) -> lis
     return found
 
 
-def told() -> tuple[set[str], set[str]]:
+def declared_names() -> tuple[set[str], set[str]]:
     """Distributions declared for users, and for those who test as well."""
     project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))
     shipped = distributions(project["project"]["dependencies"])
@@ -64,7 +64,7 @@ def told() -> tuple[set[str], set[str]]:
 
 
 def test_every_import_is_declared():
-    shipped, with_tests = told()
+    shipped, with_tests = declared_names()
     assert undeclared(TOP, sorted(OURS - {"tests"}), shipped) == []
     assert undeclared(TOP, ["tests"], with_tests) == []
 

@@ -267,9 +267,9 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=rise, cycle_momentum=False
     )
-    said = msgspec.json.encode(recipe).decode()
+    recipe_json = msgspec.json.encode(recipe).decode()
     parts: dict[str, Part] = {"net": net, "average": average, "optimizer": optimizer, "schedule": schedule}
-    begin = int(read_checkpoint(checkpoint, said, parts, epoch=0)["epoch"])
+    begin = int(read_checkpoint(checkpoint, recipe_json, parts, epoch=0)["epoch"])
     batches = []
     for index in range(recipe.blocks if begin < recipe.epochs else 0):
         batches.append(make_batch(draw_block(waveform, recipe.ranges, recipe.block, recipe.seed, index), waveform))
@@ -290,5 +290,5 @@ def train(
                 for kept, new in zip(average.parameters(), net.parameters(), strict=True):
                     kept.lerp_(new, 1 - decay)
             on_step(step, steps, error_db)
-        write_checkpoint(checkpoint, said, parts, epoch=epoch + 1)
+        write_checkpoint(checkpoint, recipe_json, parts, epoch=epoch + 1)
     return average

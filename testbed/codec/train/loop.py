@@ -169,9 +169,9 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=0.1, cycle_momentum=False
     )
-    said = msgspec.json.encode(recipe).decode()
+    recipe_json = msgspec.json.encode(recipe).decode()
     parts: dict[str, Part] = {"pair": pair, "average": average, "optimizer": optimizer, "schedule": schedule}
-    facts = read_checkpoint(checkpoint, said, parts, epoch=0, usual_norm=1.0)
+    facts = read_checkpoint(checkpoint, recipe_json, parts, epoch=0, usual_norm=1.0)
     begin, usual_norm = int(facts["epoch"]), facts["usual_norm"]
 
     for epoch in range(begin, recipe.epochs):
@@ -196,6 +196,6 @@ def train(
                 for kept, new in zip(average.parameters(), pair.parameters(), strict=True):
                     kept.lerp_(new, 1.0 - decay)
             on_step(step, steps, loss.item())
-        write_checkpoint(checkpoint, said, parts, epoch=epoch + 1, usual_norm=usual_norm)
+        write_checkpoint(checkpoint, recipe_json, parts, epoch=epoch + 1, usual_norm=usual_norm)
         on_epoch(epoch + 1, average)
     return average

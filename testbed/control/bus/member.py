@@ -102,7 +102,7 @@ class Member(End):
         self._should_stop = should_stop
         self._beat = Heartbeat(node=name)
         self._orders: queue.Queue[bytes] = queue.Queue(WINDOW)  # encoded; whoever says more waits
-        self._said = 0  # messages that count, since Hello
+        self._counted = 0  # messages that count, since Hello
         self._untaken: deque[int] = deque()  # their bytes, as far as the server has not taken them
         self._next: bytes | None = None  # for which the window has no room yet
         self._backlog: deque[bytes] = deque()  # frames for which the socket has no room yet
@@ -263,7 +263,7 @@ class Member(End):
             if self._untaken and full and not everything:
                 return
             self._untaken.append(len(self._next))
-            self._said += 1
+            self._counted += 1
             self._send(self._next)
             self._next = None
 
@@ -290,7 +290,7 @@ class Member(End):
             self._fail(error)
             return
         if isinstance(message, Taken):
-            while self._untaken and self._said - len(self._untaken) < message.count:
+            while self._untaken and self._counted - len(self._untaken) < message.count:
                 self._untaken.popleft()
         elif isinstance(message, Start) and self._started is None:
             self._started = message

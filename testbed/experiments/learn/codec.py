@@ -117,9 +117,9 @@ def eval_deepjscc(
 def training_pictures(extra: Path | None) -> tuple[np.ndarray, str]:
     """Training pictures [P, 3, 32, 32] uint8 and a sentence that says where they are from."""
     planes = cifar10.load_training()
-    said = f"CIFAR-10 training set, {len(planes)} pictures from the original files"
+    data = f"CIFAR-10 training set, {len(planes)} pictures from the original files"
     if extra is None:
-        return planes, said
+        return planes, data
     files = sorted(p for p in extra.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
         raise DataError(f"--pictures {extra}: no PNG or JPEG below it")
@@ -142,12 +142,12 @@ def train_deepjscc(
 
     if name not in RECIPES:
         raise CodecError(f"--recipe {name}: allowed: {', '.join(RECIPES)}")
-    planes, said = training_pictures(pictures)
+    planes, data = training_pictures(pictures)
     recipe = RECIPES[name] if epochs is None else msgspec.structs.replace(RECIPES[name], epochs=epochs)
     torch.set_num_threads(threads)
     ensure_folder(work)
     console = Console(markup=False)
-    console.print(f"{said}. Checkpoints go to {work}; the same command goes on from the last one after Ctrl-C.")
+    console.print(f"{data}. Checkpoints go to {work}; the same command goes on from the last one after Ctrl-C.")
     with progress_bar(Console(markup=False, stderr=True)) as bar:
         task = bar.add_task("training", total=None)
 
@@ -156,7 +156,7 @@ def train_deepjscc(
 
         pair = train(planes, recipe, work / f"{name}.pt", on_step)
     folder = out or work
-    path = export(pair, recipe, name, NUMBERS[name], said, folder)
+    path = export(pair, recipe, name, NUMBERS[name], data, folder)
     score_card(path)
     console.print(f"written: {path}. To run with it: semtb run two-users --set codec.name={path}")
     if folder.resolve() == zoo_folder().resolve():

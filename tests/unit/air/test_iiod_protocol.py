@@ -41,7 +41,7 @@ def pluto() -> VirtualPluto:
     return one
 
 
-def talk(pluto: VirtualPluto, said: bytes, patience_s: float = 0.0) -> bytes:
+def talk(pluto: VirtualPluto, written: bytes, patience_s: float = 0.0) -> bytes:
     """What one client hears that says this and hangs up its sending side."""
     ours, theirs = socket.socketpair()
     client = Client(pluto, Ether([pluto], [], patience_s), theirs, threading.Lock())
@@ -61,8 +61,8 @@ def talk(pluto: VirtualPluto, said: bytes, patience_s: float = 0.0) -> bytes:
 
         def feed() -> None:
             with contextlib.suppress(OSError):  # it need not want to hear all
-                ours.sendall(said)
-                if not said.endswith(b"EXIT\r\n"):
+                ours.sendall(written)
+                if not written.endswith(b"EXIT\r\n"):
                     ours.shutdown(socket.SHUT_WR)
 
         feeder = threading.Thread(target=feed, daemon=True)
@@ -92,11 +92,11 @@ def test_any_line_is_a_request_or_invalid(line: bytes):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=60), LINES), max_size=8).map(b"".join))
-def test_any_stream_ends_the_connection_in_order(said: bytes):
+def test_any_stream_ends_the_connection_in_order(written: bytes):
     """The thread of a connection neither dies of what it is sent nor outlives it, and no buffer stays open."""
     one = VirtualPluto("127.0.0.2")
     one.timeout_s = 0.02
-    talk(one, said)
+    talk(one, written)
 
 
 def test_requests_are_read_as_libiio_writes_them():
@@ -112,7 +112,7 @@ def test_requests_are_read_as_libiio_writes_them():
 
 
 @pytest.mark.parametrize(
-    "said, heard",
+    "written, heard",
     [
         (b"VERSION\r\n", b"0.25.v0.25  \n"),
         (b"ZPRINT\r\n", b"-22\n"),
@@ -135,9 +135,9 @@ def test_requests_are_read_as_libiio_writes_them():
         (b"EXIT\r\nVERSION\r\n", b""),
     ],
 )
-def test_replies(pluto: VirtualPluto, said: bytes, heard: bytes):
+def test_replies(pluto: VirtualPluto, written: bytes, heard: bytes):
     """libiio v0.24's iiod: codes, the NUL that an attribute's length counts, ids and names alike."""
-    assert talk(pluto, said) == heard
+    assert talk(pluto, written) == heard
 
 
 def test_a_refused_write_consumes_its_payload(pluto: VirtualPluto):
@@ -156,10 +156,10 @@ def test_a_read_of_samples_has_the_mask_once_and_comes_in_blocks(pluto: VirtualP
 
 
 def test_a_transmit_buffer_takes_blocks_and_refuses_more_than_one(pluto: VirtualPluto):
-    said = b"OPEN cf-ad9361-dds-core-lpc 4 00000003\r\nWRITEBUF cf-ad9361-dds-core-lpc 16\r\n" + bytes(16)
-    assert talk(pluto, said + b"CLOSE cf-ad9361-dds-core-lpc\r\n") == b"0\n0\n16\n0\n"
-    assert talk(pluto, said + b"WRITEBUF cf-ad9361-dds-core-lpc 32\r\n") == b"0\n0\n16\n-22\n"
-    cyclic = said.replace(b"0003\r", b"0003 CYCLIC\r")
+    written = b"OPEN cf-ad9361-dds-core-lpc 4 00000003\r\nWRITEBUF cf-ad9361-dds-core-lpc 16\r\n" + bytes(16)
+    assert talk(pluto, written + b"CLOSE cf-ad9361-dds-core-lpc\r\n") == b"0\n0\n16\n0\n"
+    assert talk(pluto, written + b"WRITEBUF cf-ad9361-dds-core-lpc 32\r\n") == b"0\n0\n16\n-22\n"
+    cyclic = written.replace(b"0003\r", b"0003 CYCLIC\r")
     again = b"WRITEBUF cf-ad9361-dds-core-lpc 16\r\n" + bytes(16)
     assert talk(pluto, cyclic + again) == b"0\n0\n16\n0\n-16\n"
 
@@ -167,8 +167,8 @@ def test_a_transmit_buffer_takes_blocks_and_refuses_more_than_one(pluto: Virtual
 def test_a_buffer_that_no_air_moves_times_out(pluto: VirtualPluto):
     """Nobody receives and time stands still: the fifth block of four finds no room."""
     block = b"WRITEBUF cf-ad9361-dds-core-lpc 16\r\n" + bytes(16)
-    said = b"OPEN cf-ad9361-dds-core-lpc 4 00000003\r\n" + 5 * block
-    heard = talk(pluto, said + b"EXIT\r\n", patience_s=float("inf"))
+    written = b"OPEN cf-ad9361-dds-core-lpc 4 00000003\r\n" + 5 * block
+    heard = talk(pluto, written + b"EXIT\r\n", patience_s=float("inf"))
     assert heard == b"0\n" + 4 * b"0\n16\n" + b"0\n-110\n"
 
 

@@ -153,8 +153,8 @@ def test_a_module_of_an_extra_is_one_line_wherever_it_is_missed(
         return
     with pytest.raises(SystemExit, match="2"):
         main.main()
-    said = capsys.readouterr().err
-    assert said.startswith(f"MissingExtra: semtb edge needs {module}: pip install 'semcom-testbed[")
+    message = capsys.readouterr().err
+    assert message.startswith(f"MissingExtra: semtb edge needs {module}: pip install 'semcom-testbed[")
 
 
 CHECK = """

@@ -75,9 +75,9 @@ def test_a_number_out_of_range_is_refused_with_what_is_allowed(line: str):
     """As typed: status 2, and the option, the value and the limits are named."""
     words = line.split()
     done = CliRunner().invoke(app, words)
-    said = " ".join(done.output.split())
-    assert done.exit_code == 2, said
-    assert words[-2] in said and words[-1] in said and "allowed: " in said
+    message = " ".join(done.output.split())
+    assert done.exit_code == 2, message
+    assert words[-2] in message and words[-1] in message and "allowed: " in message
 
 
 def test_a_number_in_range_arrives_as_one():

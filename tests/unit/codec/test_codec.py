@@ -67,8 +67,8 @@ def test_telling_the_decoder_the_noise_helps(codec, flower, rng):
     no = np.float32(10**-0.5)
     noisy = symbols + (np.sqrt(no / 2) * (rng.normal(size=(len(symbols), 2)) @ [1, 1j])).astype(np.complex64)
 
-    def psnr(told):
-        restored = codec.decode(noisy, np.full(len(symbols), told, np.float32), 128, 128)
+    def psnr(variance):
+        restored = codec.decode(noisy, np.full(len(symbols), variance, np.float32), 128, 128)
         return 10 * np.log10(255**2 / np.mean((restored.astype(float) - picture) ** 2))
 
     assert psnr(no) > psnr(no / 100) + 1.0
@@ -105,9 +105,9 @@ def test_the_card_tells_what_the_files_do(codec):
     """The card's curve against a measurement on 1,000 pictures: within their interval plus 0.15 dB of sampling."""
     (curve,) = codec.card.curves
     planes = cifar10.load_test()[::10]
-    for snr, said in zip(curve.snr_db, curve.psnr_of_mean_mse_db, strict=True):
+    for snr, stated in zip(curve.snr_db, curve.psnr_of_mean_mse_db, strict=True):
         score = awgn_score(codec, planes, snr, np.random.default_rng(5))
-        assert score.psnr_of_mean_mse_db == pytest.approx(said, abs=score.ci95_db + 0.15)
+        assert score.psnr_of_mean_mse_db == pytest.approx(stated, abs=score.ci95_db + 0.15)
 
 
 def test_what_ships_is_under_four_megabytes():

@@ -255,13 +255,13 @@ def test_an_offered_codec_that_is_not_plain_never_runs(tmp_path: Path, half: str
     read = onnx.load_from_string(encoder if half == "encoder" else decoder)
     read.graph.node.append(node("RandomNormalLike", read.graph.output[0].name, "z"))
     pair = (read.SerializeToString(), decoder) if half == "encoder" else (encoder, read.SerializeToString())
-    told = card_bytes(msgspec.structs.replace(card, sha256=digest_pair(*pair)))
+    card_json = card_bytes(msgspec.structs.replace(card, sha256=digest_pair(*pair)))
     monkeypatch.setattr("testbed.codec.store.open_pair", lambda *_: pytest.fail("it was opened"))
     with pytest.raises(CodecError, match=f"{half}: has RandomNormalLike"):
-        install_pair(tmp_path, told, *pair)
+        install_pair(tmp_path, card_json, *pair)
     if half == "encoder":
         with pytest.raises(CodecError, match="encoder: has RandomNormalLike"):
-            install_encoder(tmp_path, told, pair[0], sha256(pair[0]))
+            install_encoder(tmp_path, card_json, pair[0], sha256(pair[0]))
     wide = card_bytes(msgspec.structs.replace(card, sizes=card.sizes | {"stride": 10**9}))
     with pytest.raises(CodecError, match="stride = 1000000000: allowed"):
         install_encoder(tmp_path, wide, encoder, sha256(encoder))

@@ -147,9 +147,9 @@ def test_who_does_not_keep_to_the_window_is_refused_and_named_and_the_others_go_
         wait_until(lambda: any(isinstance(w.event, Lost) for w in server._events._events))
         for number in range(WINDOW):
             good.say(prepared("edge-1", number))
-        said: list[int] = []
+        taken_numbers: list[int] = []
         lost: list[Lost] = []
-        while len(said) < WINDOW or not lost:
+        while len(taken_numbers) < WINDOW or not lost:
             event = server.poll(20.0)
             assert event is not None
             node, message = event
@@ -157,8 +157,8 @@ def test_who_does_not_keep_to_the_window_is_refused_and_named_and_the_others_go_
                 assert node == "edge-2"
                 lost.append(message)
             elif isinstance(message, Prepared) and node == "edge-1":
-                said.append(message.number)
-        assert said == list(range(WINDOW))
+                taken_numbers.append(message.number)
+        assert taken_numbers == list(range(WINDOW))
         assert f"more than {MAX_WAITING} messages" in lost[0].reason
         words = [msgspec.msgpack.decode(flood.recv()) for _ in range(2)]
         assert "edge-2 is refused" in next(w["reason"] for w in words if w["type"] == "stop")

@@ -48,7 +48,7 @@ class Bus:
     def __init__(self, planned: tuple[int, ...] = (), load: Callable[[Install], Plain] | None = None) -> None:
         self.now = 0.0
         self.lose: list[type] = []
-        self.said: list[AnyMessage] = []
+        self.sent: list[AnyMessage] = []
         self.outcomes: list[Outcome] = []
         self.to_edge: list[AnyMessage] = []
         self.to_server: list[AnyMessage] = []
@@ -68,7 +68,7 @@ class Bus:
         self._carry(message, self.to_server)
 
     def _carry(self, message: AnyMessage, to: list[AnyMessage]) -> None:
-        self.said.append(message)
+        self.sent.append(message)
         if type(message) in self.lose:
             self.lose.remove(type(message))
         else:
@@ -106,7 +106,7 @@ def test_the_switch_is_at_the_first_picture_behind_the_frame():
     bus = Bus()
     bus.ask(b"new", 7)
     bus.settle()
-    assert [type(m) for m in bus.said] == [Install, Prepared, Confirm, Prepared]
+    assert [type(m) for m in bus.sent] == [Install, Prepared, Confirm, Prepared]
     assert bus.encode(6) == [OLD, OLD, NEW, NEW, NEW, NEW]
     (fact,) = bus.server.facts()
     assert (fact["agreed"], fact["first_frame"], fact["picture"], fact["reason"]) == (True, 10, 2, "")
@@ -221,7 +221,7 @@ def test_a_refusal_has_a_reason_and_the_codec_stays(name, at_frame, encoded, loa
     before = bus.encode(encoded)
     bus.ask(name, at_frame, "operator")
     bus.settle()
-    assert [type(m) for m in bus.said] == [Install, Prepared]
+    assert [type(m) for m in bus.sent] == [Install, Prepared]
     assert says in str(bus.server.facts()[0]["reason"])
     assert [(o.edge, o.open) for o in bus.outcomes] == [("edge-1", 0)]
     assert says in bus.outcomes[0].reason
@@ -233,7 +233,7 @@ def test_one_edge_goes_through_its_switches_one_after_the_other():
     bus = Bus()
     bus.ask(b"new", 5)
     bus.ask(b"third", 5)
-    assert [m.number for m in bus.said if isinstance(m, Install)] == [1]
+    assert [m.number for m in bus.sent if isinstance(m, Install)] == [1]
     bus.settle()
     assert [f["picture"] for f in bus.server.facts()] == [1, 2]
     assert bus.encode(6) == [OLD, NEW, THIRD, THIRD, THIRD, THIRD]

@@ -305,18 +305,18 @@ def test_symbols_are_compared_number_by_number(monkeypatch: pytest.MonkeyPatch):
     ours = np.ones(8, np.complex64)
     monkeypatch.setattr(selfcheck, "fixed_symbols", lambda codec: ours)
 
-    def said(symbols: np.ndarray) -> dict[str, str]:
+    def answer_of(symbols: np.ndarray) -> dict[str, str]:
         coded = base64.b64encode(symbols.astype("<c8").tobytes()).decode()
         return {"symbols": coded, "onnxruntime": "1.20", "machine": "aarch64"}
 
     target = Target("pi@host")
-    assert compare(said(ours), "any", target).words == "bit-identical"
-    near = compare(said(ours + 5e-5), "any", target)
+    assert compare(answer_of(ours), "any", target).words == "bit-identical"
+    near = compare(answer_of(ours + 5e-5), "any", target)
     assert not near.identical
     assert near.largest_difference == pytest.approx(5e-5, rel=0.01)
     for wrong in (ours + 2e-4, ours * np.nan, ours[:-1]):
         with pytest.raises(BoardError, match="as it was"):
-            compare(said(wrong), "any", target)
+            compare(answer_of(wrong), "any", target)
 
 
 def test_the_fixed_picture_is_the_same_everywhere():

@@ -26,7 +26,7 @@ class Errors(msgspec.Struct):
     """What a part's symbols suffered, relative to their own power, and what its detector said of it."""
 
     made: float  # |error|^2 / |symbol|^2, a quarter turn away from the symbol
-    told: float  # no_eff of unit-power symbols
+    reported: float  # no_eff of unit-power symbols
     count: int = 0  # symbols of the picture in it
     power: float = 0.0  # their mean
 
@@ -56,7 +56,7 @@ def part_of(
     errors.count, errors.power = len(sent), float(np.mean(np.abs(sent) ** 2))
     symbols, no_eff = np.full(SIZE, PADDING, np.complex64), np.full(SIZE, PADDING_NO, np.float32)
     symbols[: len(sent)] = sent * (1 + 1j * np.sqrt(errors.made)) / scale
-    no_eff[: len(sent)] = errors.told / scale**2
+    no_eff[: len(sent)] = errors.reported / scale**2
     return UserFrame(user, header_of(codec, user, picture, part, pixels, scale), symbols, no_eff, 0.0)
 
 
@@ -79,13 +79,13 @@ def moved(pixels: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarra
 
 def true_error(parts: list[Errors]) -> float:
     r"""Mean of :math:`|\hat x/(1+N) - x|^2 = |x|^2 (v + N^2)/(1+N)^2` for :math:`\hat x = x + j\sqrt{v}\,x`."""
-    errors = [p.power * (p.made + p.told**2) / (1 + p.told) ** 2 for p in parts]
+    errors = [p.power * (p.made + p.reported**2) / (1 + p.reported) ** 2 for p in parts]
     return float(np.average(errors, weights=[p.count for p in parts]))
 
 
-def told_error(parts: list[Errors]) -> float:
+def reported_error(parts: list[Errors]) -> float:
     """Mean of N/(1+N): what the detector believes the error of its MMSE estimates to be."""
-    return float(np.average([p.told / (1 + p.told) for p in parts], weights=[p.count for p in parts]))
+    return float(np.average([p.reported / (1 + p.reported) for p in parts], weights=[p.count for p in parts]))
 
 
 def as_sinr_db(error: float) -> float:

@@ -78,15 +78,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "one", "said"), CASES)
-def test_each_thing_that_is_counted_is_told_with_its_time(change: dict, one: Counted, said: str):
+@pytest.mark.parametrize(("change", "one", "message"), CASES)
+def test_each_thing_that_is_counted_is_told_with_its_time(change: dict, one: Counted, message: str):
     """Alone, with its unit, the node that it befell and where the stream was; and warned of in one sentence."""
     summary = NOTHING | change
     (found,) = counted(SCENARIO, summary)
     assert msgspec.structs.replace(found, times_s=[]) == msgspec.structs.replace(one, times_s=[])
     assert found.times_s == pytest.approx(one.times_s)
     (warning,) = counted_warnings([found], summary, RATE)
-    assert warning.startswith(said)
+    assert warning.startswith(message)
 
 
 def test_nothing_is_said_of_nothing():

@@ -30,8 +30,8 @@ from tests.unit.experiments.synthetic_link import (
     frame_of,
     moved,
     part_of,
+    reported_error,
     silent,
-    told_error,
     true_error,
 )
 
@@ -184,7 +184,7 @@ def test_metrics_and_timing_are_what_the_folder_holds(made, codec):
                 "psnr_db": as_psnr_db(np.mean(mse[node])),
                 "ssim": np.mean([p["ssim"] for p in pictures]),
                 "evm_percent": 100 * np.sqrt(true_error(links)),
-                "sinr_db_estimated": as_sinr_db(told_error(links)),
+                "sinr_db_estimated": as_sinr_db(reported_error(links)),
                 "sinr_db_true": as_sinr_db(true_error(links)),
                 "frames_sent": [3, 2][user],
                 "frames_detected": [2, 1][user],

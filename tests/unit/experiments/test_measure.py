@@ -37,8 +37,8 @@ from tests.unit.experiments.synthetic_link import (
     header_of,
     moved,
     part_of,
+    reported_error,
     silent,
-    told_error,
     true_error,
 )
 
@@ -226,7 +226,10 @@ def job(rng: np.random.Generator) -> Job:
     for user in users:
         errors = links[user["user"]]  # type: ignore[index]
         user["evm_percent"] = 100 * np.sqrt(true_error(errors))
-        user["sinr_db_estimated"], user["sinr_db_true"] = as_sinr_db(told_error(errors)), as_sinr_db(true_error(errors))
+        user["sinr_db_estimated"], user["sinr_db_true"] = (
+            as_sinr_db(reported_error(errors)),
+            as_sinr_db(true_error(errors)),
+        )
     return Job(scenario, sent, frames, received, users, links)
 
 
@@ -319,12 +322,12 @@ def test_the_figures_arrays_say_the_same(job):
     for column, user in enumerate((0, 1)):
         for row, parts in enumerate(columns[user]):
             missing = parts is nothing
-            for name, error in (("sinr_est_db", told_error), ("sinr_true_db", true_error)):
+            for name, error in (("sinr_est_db", reported_error), ("sinr_true_db", true_error)):
                 expected = np.nan if missing else as_sinr_db(error(parts))
                 assert arrays[name][row, column] == pytest.approx(expected, rel=1e-4, nan_ok=True)
         tx, rx, no = (arrays[f"{name}_u{user}"] for name in ("tx", "rx", "no_eff"))
         made = np.repeat([p.made for p in job.links[user]], [p.count for p in job.links[user]])
-        told = np.repeat([p.told for p in job.links[user]], [p.count for p in job.links[user]])
+        reported = np.repeat([p.reported for p in job.links[user]], [p.count for p in job.links[user]])
         assert np.abs(rx - tx) ** 2 == pytest.approx(made, rel=1e-3)
-        assert no == pytest.approx(told, rel=1e-5)
+        assert no == pytest.approx(reported, rel=1e-5)
     assert arrays["channel_db"] == pytest.approx(20 * np.log10(CHANNEL_GAIN), abs=1e-3)

@@ -102,16 +102,16 @@ def test_the_list_of_radios_shows_a_virtual_pluto(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "addresses, channels, scenario, said",
+    "addresses, channels, scenario, message",
     [
         (1, 1, None, "it hears itself: a cable, 40 dB of SNR"),
         (2, 2, None, "between them: a cable for each channel, 40 dB of SNR: TX1 to RX1, TX2 to RX2, nothing across"),
         (2, 1, "two-users", "between them: the air of two-users, every transmit channel at every antenna"),
     ],
 )
-def test_it_says_what_lies_between_the_plutos(addresses: int, channels: int, scenario: str | None, said: str):
+def test_it_says_what_lies_between_the_plutos(addresses: int, channels: int, scenario: str | None, message: str):
     lines: list[str] = []
     presented = [own_address() for _ in range(addresses)]
     plutos.present_until(presented, channels, scenario, [], None, lambda: True, lines.append)
-    assert lines[0] == said
+    assert lines[0] == message
     assert [address in line for address, line in zip(presented, lines[1:], strict=True)] == [True] * addresses

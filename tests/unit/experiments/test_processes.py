@@ -43,13 +43,13 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 class Lines:
     def __init__(self) -> None:
-        self.said: list[tuple[str, str]] = []
+        self.printed: list[tuple[str, str]] = []
 
     def __call__(self, name: str, line: str) -> None:
-        self.said.append((name, line))
+        self.printed.append((name, line))
 
     def of(self, name: str) -> list[str]:
-        return [line for who, line in self.said if who == name]
+        return [line for who, line in self.printed if who == name]
 
 
 class Asked:
@@ -67,7 +67,7 @@ def test_all_end_in_order_when_the_family_is_closed(tmp_path: Path):
     with Family(lines) as family:
         for name in ("a", "b"):
             family.start(name, python(PATIENT), tmp_path / f"{name}.log")
-        wait_until(lambda: len(lines.said) == 2)
+        wait_until(lambda: len(lines.printed) == 2)
         assert family.alive() == ["a", "b"]
     assert [ended.status for ended in family.ended()] == [0, 0]
     assert (tmp_path / "a.log").read_text().strip() == "SIGTERM"
@@ -77,7 +77,7 @@ def test_who_does_not_listen_is_killed(tmp_path: Path):
     lines = Lines()
     with Family(lines) as family:
         family.start("deaf", python(DEAF), tmp_path / "deaf.log")
-        wait_until(lambda: lines.said)
+        wait_until(lambda: lines.printed)
     assert [ended.status for ended in family.ended()] == [-signal.SIGKILL]
 
 
@@ -86,7 +86,7 @@ def test_a_node_blocked_in_native_code_ends_itself_and_cleans_up(tmp_path: Path)
     lines = Lines()
     with Family(lines) as family:
         family.start("blocked", python(BLOCKED), tmp_path / "blocked.log")
-        wait_until(lambda: lines.said)
+        wait_until(lambda: lines.printed)
     assert [ended.status for ended in family.ended()] == [143]
     assert lines.of("blocked")[-1] == "last resort"
 
@@ -117,7 +117,7 @@ def test_ctrl_c_in_the_terminal_reaches_only_the_supervisor(tmp_path: Path):
     lines = Lines()
     with Family(lines) as family:
         family.start("a", python(PATIENT), tmp_path / "a.log")
-        wait_until(lambda: lines.said)
+        wait_until(lambda: lines.printed)
         assert os.getsid(family.children[0].process.pid) != os.getsid(0)
 
 
@@ -125,7 +125,7 @@ def test_numerical_libraries_of_children_keep_to_one_thread(tmp_path: Path):
     lines = Lines()
     with Family(lines) as family:
         family.start("a", python("import os; print(os.environ['OMP_NUM_THREADS'])"), tmp_path / "a.log")
-        wait_until(lambda: not family.alive() and lines.said)
+        wait_until(lambda: not family.alive() and lines.printed)
     assert lines.of("a") == ["1"]
 
 

@@ -24,22 +24,22 @@ def configs(*settings: str, images: str | None = None) -> dict[str, AirConfig | 
 
 def test_every_end_that_somebody_binds_is_where_another_connects():
     """Each edge's tx port is asked by the air, each of the server's rx ports is served by it; all addresses differ."""
-    told = configs()
-    air = told["air"]
+    resolved = configs()
+    air = resolved["air"]
     assert isinstance(air, AirConfig)
     ports = {port.name: port for port in air.ports}
     for name in ("edge-1", "edge-2"):
-        edge = told[name]
+        edge = resolved[name]
         assert isinstance(edge, EdgeConfig)
         assert edge.radio == f"zmq:tx_port={ports[name].tx[0]}"
         assert ports[name].user == edge.edge.user
-    server = told["server"]
+    server = resolved["server"]
     assert isinstance(server, ServerConfig)
     assert server.radio == f"zmq:rx_port={ports['server'].rx[0]},rx_port1={ports['server'].rx[1]}"
     assert ports["server"].user is None
     every = [server.control, *ports["server"].rx, *ports["edge-1"].tx, *ports["edge-2"].tx]
     assert len(set(every)) == 5
-    assert {config.control for config in told.values()} == {server.control}
+    assert {config.control for config in resolved.values()} == {server.control}
 
 
 def test_the_server_expects_exactly_the_others_and_knows_who_is_which_user():
@@ -91,8 +91,8 @@ def test_edges_of_one_folder_share_it_and_others_do_not(tmp_path: Path):
 
 def test_paths_are_absolute_so_that_any_process_understands_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
-    told = configs("codec.name=mine/card.json", images="photos")
-    edge = told["edge-1"]
+    resolved = configs("codec.name=mine/card.json", images="photos")
+    edge = resolved["edge-1"]
     assert isinstance(edge, EdgeConfig)
     assert edge.edge.images == str(tmp_path / "photos")
     assert edge.codec == str(tmp_path / "mine" / "card.json")
@@ -100,9 +100,9 @@ def test_paths_are_absolute_so_that_any_process_understands_them(monkeypatch: py
 
 def test_radios_of_their_own_need_no_air():
     radios = [f"edges.{name}.radio=pluto:ip:192.168.2.{i}" for i, name in enumerate(("edge-1", "edge-2"))]
-    told = configs("server.radio=pluto:ip:192.168.2.9", *radios)
-    assert sorted(told) == ["edge-1", "edge-2", "server"]
-    assert told["server"].expects == ["edge-1", "edge-2"]  # type: ignore[union-attr]
+    resolved = configs("server.radio=pluto:ip:192.168.2.9", *radios)
+    assert sorted(resolved) == ["edge-1", "edge-2", "server"]
+    assert resolved["server"].expects == ["edge-1", "edge-2"]  # type: ignore[union-attr]
 
 
 def test_half_emulated_is_refused():

@@ -149,9 +149,9 @@ def test_what_cannot_be_is_refused_before_anything_starts(
     shutil.copytree(other_codec.parent, damaged.parent)
     for file in damaged.parent.glob("*.decoder.onnx"):
         file.write_bytes(b"another")
-    told = [setting.replace("{damaged}", str(damaged)) for setting in settings]
+    changes = [setting.replace("{damaged}", str(damaged)) for setting in settings]
     with pytest.raises(error, match=says) as raised:
-        run_scenario("two-users", told, None, tmp_path / "run", None, stop)
+        run_scenario("two-users", changes, None, tmp_path / "run", None, stop)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()
 

@@ -83,13 +83,13 @@ def test_the_classifier_that_ships_is_as_good_as_its_card_says():
 
     codec, test = open_codec(NAME), digits.split(1).test
     (curve,) = read_card(find_card(NAME))[0].curves
-    said = curve.accuracy[curve.snr_db.index(5.0)]
+    stated = curve.accuracy[curve.snr_db.index(5.0)]
     sent = np.stack([codec.encode(picture) for picture in as_pictures(test)])
     assert np.mean(np.abs(sent) ** 2, axis=1) == pytest.approx(1.0, abs=1e-4)
     received, no_eff = Link("AWGN", 5.0).receive(sent, np.random.default_rng(11))
     right = [codec.decode(x, no, 8, 8).argmax() for x, no in zip(received, no_eff, strict=True)] == test.labels
-    assert np.mean(right) == pytest.approx(said, abs=4 * np.sqrt(said * (1 - said) / 400))
-    assert said > 0.95
+    assert np.mean(right) == pytest.approx(stated, abs=4 * np.sqrt(stated * (1 - stated) / 400))
+    assert stated > 0.95
 
 
 def test_lost_symbols_are_erasures_whatever_their_value():

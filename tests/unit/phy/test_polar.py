@@ -114,12 +114,12 @@ def normal_approximation(places: int, bits: int, esno: float) -> float:
     return float(norm.sf((places * capacity - bits + 0.5 * np.log2(places)) / np.sqrt(places * dispersion)))
 
 
-@pytest.mark.parametrize("told", [0, 96, 156])
-def test_block_errors_lie_near_what_any_code_could_do(told, rng):
+@pytest.mark.parametrize("given", [0, 96, 156])
+def test_block_errors_lie_near_what_any_code_could_do(given, rng):
     """172 bits and CRC over 512 places, 200 blocks, so many bits known beforehand: 1.5 dB past the SNR at which the
     normal approximation has 1e-2 for the rest, under 5 % fail; 1.5 dB before it, at least 0.8 of what it says.
     """
-    sought = 172 + polar.CRC_BITS - told
+    sought = 172 + polar.CRC_BITS - given
     grid = np.arange(-12.0, 6.0, 0.05)
     limit_db = next(e for e in grid if normal_approximation(512, sought, 10 ** (e / 10)) < 1e-2)
 
@@ -129,7 +129,7 @@ def test_block_errors_lie_near_what_any_code_could_do(told, rng):
             payload = rng.integers(0, 2, 172).astype(np.uint8)
             sent = 2.0 * polar.encode(payload, 512) - 1
             llr = 4 * esno * (sent + rng.standard_normal(512) * np.sqrt(0.5 / esno))
-            known = np.where(np.arange(172) < told, payload.astype(np.int8), -1)
+            known = np.where(np.arange(172) < given, payload.astype(np.int8), -1)
             found = polar.decode(llr, 172, known)
             assert found is None or np.array_equal(found, payload)
             failed += found is None

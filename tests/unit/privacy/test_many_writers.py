@@ -56,12 +56,12 @@ def test_writers_at_once_charge_exactly_what_the_budget_allows(tmp_path: Path):
             assert writer.stdin is not None
             writer.stdin.write("\n")
             writer.stdin.flush()
-        said = [writer.communicate(timeout=50) for writer in writers]
+        outputs = [writer.communicate(timeout=50) for writer in writers]
     finally:
         for writer in writers:
             writer.kill()
-    for writer, (_, errors) in zip(writers, said, strict=True):
+    for writer, (_, errors) in zip(writers, outputs, strict=True):
         assert writer.returncode == 0, errors
-    made = [release for output, _ in said for release in json.loads(output)]
+    made = [release for output, _ in outputs for release in json.loads(output)]
     assert len(made) == ALLOWED
     assert sorted(made) == sorted(entry.release for entry in read_entries(path))

@@ -64,10 +64,10 @@ def port(context) -> Iterator:
     made: list[Responder] = []
 
     def make(timeout_s: float = 5.0) -> tuple[Responder, Counter]:
-        told: Counter[str] = Counter()
-        one = Responder(context, endpoint(), "receiver server", timeout_s, 1920, lambda line: told.update([line]))
+        reported: Counter[str] = Counter()
+        one = Responder(context, endpoint(), "receiver server", timeout_s, 1920, lambda line: reported.update([line]))
         made.append(one)
-        return one, told
+        return one, reported
 
     yield make
     for one in made:
@@ -171,13 +171,13 @@ def test_a_run_over_the_air_goes_on_whoever_comes_to_either_port(context, rng, i
 
 @pytest.mark.parametrize("made", [dealer_x, second_asker, lambda c, w: raw(w, ZMTP_1)])
 def test_the_culprit_is_named_with_its_address_and_the_peer_is_served(context, port, made):
-    one, told = port()
+    one, reported = port()
     peer = sock(context, zmq.REQ, one.endpoint)
     peer.send(struct.pack("<I", 7))
     settle(one, lambda: one.pending == 7)
     held = made(context, one.endpoint)
-    settle(one, lambda: told)
-    (line,) = told
+    settle(one, lambda: reported)
+    (line,) = reported
     assert re.match(
         rf"receiver server at {one.endpoint}: (127\.0\.0\.1:\d+|a peer that speaks no ZMTP 3) sent a (message|request)",
         line,
@@ -189,12 +189,12 @@ def test_the_culprit_is_named_with_its_address_and_the_peer_is_served(context, p
 
 def test_the_next_in_line_is_served_when_the_peer_has_left(context, port):
     """A peer that reconnects before its old connection is known to be dead is not forgotten."""
-    one, told = port()
+    one, reported = port()
     first, second = sock(context, zmq.REQ, one.endpoint), sock(context, zmq.REQ, one.endpoint)
     first.send(struct.pack("<I", 1))
     settle(one, lambda: one.pending == 1)
     second.send(struct.pack("<I", 2))
-    settle(one, lambda: told)
+    settle(one, lambda: reported)
     first.close(linger=0)
     settle(one, lambda: one.pending == 2)
     assert one.answer(bytes(16))
@@ -360,28 +360,28 @@ def test_a_receiver_that_asks_for_nothing_for_ever_is_not_waited_for(context, mo
 
 
 def test_a_flood_of_culprits_is_counted_together(context, port):
-    one, told = port()
+    one, reported = port()
     peer = sock(context, zmq.REQ, one.endpoint)
     peer.send(ALL)
     settle(one, lambda: one.pending is not None)
     for i in range(MAX_NAMED + 10):
         held = dealer_x(context, one.endpoint)
-        settle(one, lambda i=i: sum(told.values()) > i)
+        settle(one, lambda i=i: sum(reported.values()) > i)
         held.close(linger=0)
-    assert len(told) == MAX_NAMED + 1
-    assert told[next(line for line in told if " others sent" in line)] == 10
+    assert len(reported) == MAX_NAMED + 1
+    assert reported[next(line for line in reported if " others sent" in line)] == 10
 
 
 def test_a_length_from_the_wire_reserves_nothing(context, port):
     """A request of more than a request's size ends its connection; it is never a message."""
-    one, told = port()
+    one, reported = port()
     peer = sock(context, zmq.DEALER, one.endpoint)
     peer.send_multipart([b"", bytes(MAX_REQUEST_BYTES + 1)])
     end = time.monotonic() + 0.5
     while time.monotonic() < end:
         one.accept()
     assert one.pending is None
-    assert not told
+    assert not reported
 
 
 def test_ipv6_works_as_ipv4_does(rng):

@@ -71,7 +71,7 @@ def test_a_device_on_usb_is_not_asked():
 
 
 @pytest.mark.parametrize(
-    "talk, said",
+    "talk, message",
     [
         (lambda peer: peer.sendall(b"0.25.v0.25  \n"), ""),
         (lambda peer: None, "it closed the connection"),
@@ -79,7 +79,7 @@ def test_a_device_on_usb_is_not_asked():
         (lambda peer: time.sleep(0.5), "no answer"),
     ],
 )
-def test_only_an_answer_tells(talk: Callable[[socket.socket], object], said: str):
+def test_only_an_answer_tells(talk: Callable[[socket.socket], object], message: str):
     """A process that was stopped is connected to all the same."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -90,7 +90,7 @@ def test_only_an_answer_tells(talk: Callable[[socket.socket], object], said: str
                 talk(peer)
 
         threading.Thread(target=serve, daemon=True).start()
-        assert silence("127.0.0.1", 0.2, listener.getsockname()[1]) == said
+        assert silence("127.0.0.1", 0.2, listener.getsockname()[1]) == message
 
 
 def test_who_is_not_there_is_said():

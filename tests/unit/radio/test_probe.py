@@ -25,10 +25,10 @@ def test_a_greeting_that_is_cut_short_is_no_zeromq(cut):
 
         serving = threading.Thread(target=serve, daemon=True)
         serving.start()
-        said = probe(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
+        message = probe(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
         serving.join(5)
-    assert ("a ZeroMQ PUB socket is there" in said) == (cut == 80)
-    assert ("something listens there" in said) == (cut < 80)
+    assert ("a ZeroMQ PUB socket is there" in message) == (cut == 80)
+    assert ("something listens there" in message) == (cut < 80)
 
 
 def test_properties_survive_any_bytes(rng):

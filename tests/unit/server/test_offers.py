@@ -35,7 +35,7 @@ class Place:
             expects=list(users),
             users=users,
         )
-        self.said: list[tuple[str, AnyMessage]] = []
+        self.sent: list[tuple[str, AnyMessage]] = []
         self.decodes: list[int] = []  # how many codecs the server had when it asked an edge to take another
         self.session = Session(config, RunFolder(folder), open_codec(config.codec), lambda event: None)
         self.offers = Offers(self.session, Handovers(self.send), self.send, list(users))
@@ -43,12 +43,12 @@ class Place:
     def send(self, node: str, message: AnyMessage) -> None:
         if isinstance(message, Install):
             self.decodes.append(len(self.session.assembler.codecs))
-        self.said.append((node, message))
+        self.sent.append((node, message))
 
     def tick_until_said(self, count: int) -> None:
         end = time.monotonic() + 20
-        while len(self.said) < count:
-            assert time.monotonic() < end, self.said
+        while len(self.sent) < count:
+            assert time.monotonic() < end, self.sent
             self.offers.tick()
             time.sleep(0.005)
 
@@ -67,10 +67,10 @@ def offer(other_codec: Path) -> Offer:
 def test_an_offer_is_loaded_here_before_an_edge_hears_of_it(place: Place, offer: Offer):
     """Answered at once; when the edges are asked, the server decodes with it already, and it lies in the run folder."""
     place.offers.take("switch-1", offer)
-    assert place.said == [("switch-1", Outcome(open=2))]
+    assert place.sent == [("switch-1", Outcome(open=2))]
     place.tick_until_said(3)
-    assert [node for node, _ in place.said[1:]] == ["edge-1", "edge-2"]
-    for _, message in place.said[1:]:
+    assert [node for node, _ in place.sent[1:]] == ["edge-1", "edge-2"]
+    for _, message in place.sent[1:]:
         assert isinstance(message, Install)
         assert (message.encoder, message.at_frame) == (offer.encoder, 3)
     assert place.decodes == [2, 2]
@@ -78,7 +78,7 @@ def test_an_offer_is_loaded_here_before_an_edge_hears_of_it(place: Place, offer:
     place.offers.take("edge-1", Prepared(node="edge-1", number=1, agreed=True, first_frame=5, picture=1))
     place.offers.take("edge-2", Prepared(node="edge-2", number=2, reason="too late"))
     place.offers.tick()
-    assert [m for n, m in place.said if n == "switch-1"][1:] == [
+    assert [m for n, m in place.sent if n == "switch-1"][1:] == [
         Outcome(edge="edge-1", first_frame=5, picture=1, open=1),
         Outcome(edge="edge-2", reason="too late", open=0),
     ]
@@ -90,8 +90,8 @@ def test_an_offer_that_comes_again_is_answered_and_not_taken_again(place: Place,
     place.offers.take("switch-1", offer)
     place.tick_until_said(4)
     place.offers.take("switch-1", offer)
-    assert [m for n, m in place.said if n == "switch-1"] == 3 * [Outcome(open=2)]
-    assert len([m for _, m in place.said if isinstance(m, Install)]) == 2
+    assert [m for n, m in place.sent if n == "switch-1"] == 3 * [Outcome(open=2)]
+    assert len([m for _, m in place.sent if isinstance(m, Install)]) == 2
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_an_offer_that_is_no_good_is_refused_with_a_reason(place: Place, offer: 
     """No edge hears of it, and the server decodes as before."""
     place.offers.take("switch-1", msgspec.structs.replace(offer, **change))
     end = time.monotonic() + 20
-    while not any(isinstance(m, Outcome) and m.reason for _, m in place.said):
+    while not any(isinstance(m, Outcome) and m.reason for _, m in place.sent):
         assert time.monotonic() < end
         place.offers.tick()
-    assert says in place.said[-1][1].reason  # type: ignore[union-attr]
-    assert {node for node, _ in place.said} == {"switch-1"}
+    assert says in place.sent[-1][1].reason  # type: ignore[union-attr]
+    assert {node for node, _ in place.sent} == {"switch-1"}
     assert len(place.session.assembler.codecs) == 1

@@ -99,9 +99,9 @@ def test_silence_is_received_as_nothing_and_its_events_are_kept(session: Session
     session.take(RxBlock(np.zeros((2, 30_000), np.complex64), 0, (event,)))
     session.finish()
     session.write_summary(complete=True)
-    told = summary(session)
-    assert (told["samples"], told["frames"], told["complete"]) == (30_000, 0, True)
-    assert told["events"] == [{"kind": "overflow", "sample": 10, "count": 5}]
+    summed_up = summary(session)
+    assert (summed_up["samples"], summed_up["frames"], summed_up["complete"]) == (30_000, 0, True)
+    assert summed_up["events"] == [{"kind": "overflow", "sample": 10, "count": 5}]
     assert session.folder.read_npz("received/iq.npz")["samples"].shape == (2, 30_000)
 
 

@@ -174,6 +174,8 @@ def require_bounded(read: onnx.ModelProto, name: str, shapes: Mapping[str, Seque
         sizes[known.name] = lengths(known)
     values = products = 0
     for node in inferred.graph.node:
+        if node.op_type == "Concat" and all(sizes.get(i) for i in node.input):
+            sizes[node.output[0]] = joined(node, [sizes[i] or [] for i in node.input])
         made_sizes = [sizes.get(output) for output in node.output if output]
         if any(size is None for size in made_sizes) or any(sizes.get(i) is None for i in node.input):
             raise CodecError(f"{name}: how large what {node.op_type} makes will be cannot be told from the model")
@@ -184,6 +186,25 @@ def require_bounded(read: onnx.ModelProto, name: str, shapes: Mapping[str, Seque
             f"{name}: makes {values:.3g} values and {products:.3g} products; "
             f"allowed: {MAX_VALUES:.3g} and {MAX_PRODUCTS:.3g}"
         )
+
+
+def joined(node: onnx.NodeProto, given: Sequence[Sequence[int]]) -> list[int]:
+    """The lengths of what a Concat makes; onnx before 1.23 counts them in 32 bits, which a hostile model overflows.
+
+    Parameters
+    ----------
+    node : onnx.NodeProto
+    given : sequence of shapes
+        Of its inputs.
+
+    Returns
+    -------
+    list of int
+    """
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+    made = list(given[0])
+    made[axis] = sum(shape[axis] for shape in given)
+    return made
 
 
 def products_of(node: onnx.NodeProto, given: Sequence[Sequence[int]], made: Sequence[Sequence[int]]) -> int:

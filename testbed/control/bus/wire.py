@@ -28,7 +28,8 @@ MAX_FRAME_BYTES = 2 * PIECE_BYTES  # never trust a length from the wire: ZMQ_MAX
 log = logging.getLogger(__name__)
 
 DECODER = msgspec.msgpack.Decoder(AnyMessage)
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last from arrays nested thousands deep
+# RecursionError from arrays nested thousands deep, TypeError (msgspec 0.21) from maps whose keys cannot be hashed.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
 
 def encode(message: AnyMessage) -> bytes:

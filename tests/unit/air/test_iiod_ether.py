@@ -158,6 +158,8 @@ def test_what_a_slow_receiver_loses_is_counted_where_it_is_lost(rng):
     for count in (1, 3, 2):  # blocks of 100 that nobody asks for
         part, x = x[: 100 * (count + 1)], x[100 * (count + 1) :]
         sending = lab.send(0, tx, part)
+        while not tx.loaded:  # else a receiver that is faster passes over a transmitter that is overdue
+            threading.Event().wait(0.001)
         got = np.frombuffer(lab.ether.pull(lab.receiver, rx, 100, here), "<i2").reshape(-1, 2)
         assert np.array_equal(got, part[:100] // 8)
         sending.join(5)

@@ -99,8 +99,10 @@ def test_an_edge_needs_no_torch_and_nothing_that_draws():
 ONLY = """
 import sys
 from importlib.metadata import packages_distributions
+sys.modules["attr"] = None  # rich takes it where it is there
 import edge.selfcheck, edge.standing, testbed.cli.main, testbed.radio.zmq, testbed.radio.registry
-roots, known = {name.partition(".")[0] for name in sys.modules}, packages_distributions()
+roots = {name.partition(".")[0] for name, module in sys.modules.items() if module}
+known = packages_distributions()
 print(",".join(sorted({d.lower() for r in roots for d in known.get(r, [])})))
 """
 

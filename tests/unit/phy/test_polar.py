@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 from scipy.stats import norm
 
 from testbed.errors import ShapeError
@@ -109,8 +110,8 @@ def normal_approximation(places: int, bits: int, esno: float) -> float:
     x = np.linspace(-12, 12, 20_001)
     density = norm.pdf(x)
     information = 1 - np.logaddexp(0, -(2 * esno + 2 * np.sqrt(esno) * x)) / np.log(2)
-    capacity = np.trapezoid(density * information, x)
-    dispersion = np.trapezoid(density * (information - capacity) ** 2, x)
+    capacity = trapezoid(density * information, x)
+    dispersion = trapezoid(density * (information - capacity) ** 2, x)
     return float(norm.sf((places * capacity - bits + 0.5 * np.log2(places)) / np.sqrt(places * dispersion)))
 
 

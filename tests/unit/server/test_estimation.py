@@ -115,11 +115,12 @@ def test_lmmse_beats_least_squares(rng, make_paths, noise):
 
 
 def test_scale_goes_through(rng, make_paths, noise):
-    """A grid 1e-4 as large gives a channel 1e-4 and variances 1e-8 as large."""
+    """A grid 1e-4 as large gives a channel 1e-4 and variances 1e-8 as large, to what float32 resolves of its power."""
     grid, _ = receive(rng, noise, OTA, two_users(rng, make_paths), 0.01)
     strong, weak = lmmse(grid, OTA), lmmse(grid * np.float32(1e-4), OTA)
     np.testing.assert_allclose(weak.h_hat * 1e4, strong.h_hat, atol=1e-4)
-    np.testing.assert_allclose(weak.error_variance * 1e8, strong.error_variance, rtol=1e-3)
+    resolved = 4 * np.finfo(np.float32).eps * np.mean(np.abs(strong.h_hat) ** 2)  # an error is the rest of a power
+    np.testing.assert_allclose(weak.error_variance * 1e8, strong.error_variance, rtol=1e-3, atol=resolved)
     assert weak.no * 1e8 == pytest.approx(strong.no, rel=1e-4)
 
 

@@ -1,0 +1,64 @@
+"""The emulated medium of a scenario: what lies on its links."""
+
+from __future__ import annotations
+
+from testbed.channels.registry import find_channel
+from testbed.config.strict import Strict, check
+
+
+def check_channel(key: str, channel: str, delay_spread_s: float, doppler_hz: float) -> None:
+    """Raise ScenarioError for a channel that no link can have."""
+    find_channel(channel, f"{key}.channel")
+    check(0 <= delay_spread_s <= 1e-5, f"{key}.delay_spread_s", delay_spread_s, "0..1e-5")
+    check(0 <= doppler_hz <= 2000, f"{key}.doppler_hz", doppler_hz, "0..2000")
+
+
+class AirLink(Strict, frozen=True):
+    """What differs on the links from one user, to all antennas or to one; what is left out is as in ``[air]``."""
+
+    user: int
+    antenna: int | None = None
+    channel: str | None = None
+    delay_spread_s: float | None = None
+    doppler_hz: float | None = None
+    gain_db: float | None = None  # over the unit mean power of the others: this user's SNR is snr_db + gain_db
+
+    def __post_init__(self) -> None:
+        check(self.user >= 0, "air.links.user", self.user, "0 or more")
+        check(self.antenna is None or self.antenna >= 0, "air.links.antenna", self.antenna, "0 or more")
+        default = Air()
+        check_channel(
+            "air.links",
+            default.channel if self.channel is None else self.channel,
+            default.delay_spread_s if self.delay_spread_s is None else self.delay_spread_s,
+            default.doppler_hz if self.doppler_hz is None else self.doppler_hz,
+        )
+        check(self.gain_db is None or -100 <= self.gain_db <= 40, "air.links.gain_db", self.gain_db, "-100..40")
+
+
+class Air(Strict, frozen=True):
+    """The emulated medium. What is left out is drawn from the seed."""
+
+    name: str = "air"
+    snr_db: float = 20.0  # Es/N0 per occupied resource element, per user, per antenna, with E|h|^2 = 1
+    channel: str = "TDL-A"  # of every link: TDL-A to TDL-E (TR 38.901), AWGN or two-ray, see testbed.channels
+    delay_spread_s: float = 100e-9
+    doppler_hz: float = 5.0
+    links: list[AirLink] = []  # what is otherwise on some of them
+    common_cfo_hz: float | None = None  # of the server's oscillator; drawn within +-25 kHz
+    user_cfo_hz: list[float] | None = None  # one for each user; drawn within +-100 Hz
+    user_delay_samples: list[float] | None = None  # may be fractional; drawn within 0..cp/2
+    block_samples: int = 14_400
+
+    def __post_init__(self) -> None:
+        check(-30 <= self.snr_db <= 80, "air.snr_db", self.snr_db, "-30..80")
+        check_channel("air", self.channel, self.delay_spread_s, self.doppler_hz)
+        places = [(link.user, link.antenna) for link in self.links]
+        twice = [place for place in places if places.count(place) > 1]
+        check(not twice, "air.links", f"{twice[:1]}", "one entry for each user, and for each user and antenna")
+        check(64 <= self.block_samples <= 1_000_000, "air.block_samples", self.block_samples, "64..1000000")
+        common_hz, users_hz = self.common_cfo_hz, self.user_cfo_hz
+        check(common_hz is None or abs(common_hz) <= 200e3, "air.common_cfo_hz", common_hz, "-200000..200000")
+        check(all(abs(f) <= 200e3 for f in users_hz or []), "air.user_cfo_hz", users_hz, "-200000..200000 each")
+        delays = self.user_delay_samples
+        check(all(0 <= d <= 4096 for d in delays or []), "air.user_delay_samples", delays, "0..4096 each")

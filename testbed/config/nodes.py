@@ -1,0 +1,61 @@
+"""What each process of a run is given, and nothing else, so that it starts as well on another machine."""
+
+from __future__ import annotations
+
+from testbed.config.air import Air
+from testbed.config.scenario import EdgePart, ServerPart, Switch
+from testbed.config.strict import Strict
+from testbed.phy.waveform import Waveform
+
+
+class AirPort(Strict, frozen=True):
+    """One radio that the air serves: where the air asks it for samples, and where it may ask the air."""
+
+    name: str
+    user: int | None = None  # None: a receiver
+    tx: list[str] = []  # endpoints the radio binds and the air connects to, one an antenna
+    rx: list[str] = []  # endpoints the air binds and the radio connects to, one an antenna
+    pluto: str = ""  # instead of endpoints: the address at which the air presents this radio as a virtual Pluto
+    antennas: int = 1  # of a receiver that is a virtual Pluto
+
+
+class AirConfig(Strict, frozen=True):
+    """All that the air's process is given."""
+
+    seed: int
+    control: str
+    waveform: Waveform
+    air: Air
+    ports: list[AirPort]
+
+
+class ServerConfig(Strict, frozen=True):
+    """All that the server's process is given."""
+
+    seed: int
+    control: str
+    waveform: Waveform
+    server: ServerPart
+    radio: str
+    codec: str
+    expects: list[str]  # names of the nodes that must report before the run starts
+    users: dict[str, int] = {}  # which edge sends as which user, so that pictures bear the edge's name
+    max_pixels: int = 1_000_000  # of a picture that is received
+    provider: str = "cpu"  # that executes the codec
+    switches: list[Switch] = []  # in the order of their frames, each with its edge
+
+
+class EdgeConfig(Strict, frozen=True):
+    """All that an edge's process is given."""
+
+    seed: int
+    control: str
+    waveform: Waveform
+    edge: EdgePart
+    radio: str
+    codec: str
+    share: tuple[int, int]  # (index, of): pictures are dealt to the edges in turn
+    max_pixels: int
+    repeat: int = 1
+    provider: str = "cpu"  # that executes the codec
+    switches: list[int] = []  # frames before which the server will send another encoder: the edge waits for it there

@@ -17,6 +17,7 @@ from testbed.config.load import (
     struct_at,
 )
 from testbed.config.nodes import AirConfig, AirPort, EdgeConfig, ServerConfig
+from testbed.config.radios import FrontEnd, Oscillator, RadioModel
 from testbed.config.scenario import CodecChoice, EdgePart, Net, Scenario, ServerPart, Switch, picture_share, switches_of
 from testbed.config.strict import NODE_NAME, Strict, check
 
@@ -29,7 +30,10 @@ __all__ = [
     "CodecChoice",
     "EdgeConfig",
     "EdgePart",
+    "FrontEnd",
     "Net",
+    "Oscillator",
+    "RadioModel",
     "Scenario",
     "ServerConfig",
     "ServerPart",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from testbed.channels.registry import find_channel
+from testbed.config.radios import RadioModel
 from testbed.config.strict import Strict, check
 
 
@@ -45,6 +46,7 @@ class Air(Strict, frozen=True):
     delay_spread_s: float = 100e-9
     doppler_hz: float = 5.0
     links: list[AirLink] = []  # what is otherwise on some of them
+    radios: list[RadioModel] = []  # those that are not ideal, with clocks of their own
     common_cfo_hz: float | None = None  # of the server's oscillator; drawn within +-25 kHz
     user_cfo_hz: list[float] | None = None  # one for each user; drawn within +-100 Hz
     user_delay_samples: list[float] | None = None  # may be fractional; drawn within 0..cp/2
@@ -56,6 +58,8 @@ class Air(Strict, frozen=True):
         places = [(link.user, link.antenna) for link in self.links]
         twice = [place for place in places if places.count(place) > 1]
         check(not twice, "air.links", f"{twice[:1]}", "one entry for each user, and for each user and antenna")
+        names = [radio.name for radio in self.radios]
+        check(len(set(names)) == len(names), "air.radios.name", names, "each radio once")
         check(64 <= self.block_samples <= 1_000_000, "air.block_samples", self.block_samples, "64..1000000")
         common_hz, users_hz = self.common_cfo_hz, self.user_cfo_hz
         check(common_hz is None or abs(common_hz) <= 200e3, "air.common_cfo_hz", common_hz, "-200000..200000")

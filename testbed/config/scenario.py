@@ -147,6 +147,9 @@ class Scenario(Strict, frozen=True):
             check(link.user in users, "air.links.user", link.user, f"a user of an edge: {sorted(users)}")
             antennas = self.server.antennas
             check((link.antenna or 0) < antennas, "air.links.antenna", link.antenna, f"0..{antennas - 1}")
+        nodes = [*edges, self.server.name]
+        for radio in self.air.radios:
+            check(radio.name in nodes, "air.radios.name", radio.name, f"an edge or the server: {', '.join(nodes)}")
         for key in ("user_cfo_hz", "user_delay_samples"):
             values = getattr(self.air, key)
             check(values is None or len(values) == slots, f"air.{key}", values, f"one value for each of {slots} users")

@@ -13,11 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from testbed.cli.air import air_app
 from testbed.cli.caches import tell_of_caches
 from testbed.cli.deploy import deploy_app
 from testbed.cli.federate import EXAMPLE, federate
 from testbed.cli.learn import eval_app, train_app
-from testbed.cli.node import EPILOG_AIR, air, edge, radio_app, server
+from testbed.cli.node import edge, radio_app, server
 from testbed.cli.options import (
     MAX_SEED,
     Images,
@@ -160,7 +161,7 @@ def resolve(
 
 
 app.command()(server)
-app.command(epilog=EPILOG_AIR)(air)
+app.add_typer(air_app, name="air")
 app.command()(edge)
 app.add_typer(deploy_app, name="deploy")
 app.add_typer(radio_app, name="radio")

@@ -1,4 +1,4 @@
-"""`semtb server`, `air`, `edge`, `radio`: one node of a run in this process, from its own file."""
+"""`semtb server`, `edge`, `radio`: one node of a run in this process, from its own file; the air is in `air.py`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from testbed.cli.options import ConfigFile, Seed, Settings, number
+from testbed.cli.options import ConfigFile
 from testbed.cli.process import NodeProcess
-from testbed.errors import ScenarioError
 from testbed.experiments.tables import print_table
-
-EPILOG_AIR = (
-    "Examples:  semtb air --pluto 127.0.0.2  then  iio_info -u ip:127.0.0.2  |  "
-    "semtb air --pluto 127.0.0.2 --pluto 127.0.0.3 --scenario two-users --set air.snr_db=15"
-)
 
 radio_app = typer.Typer(no_args_is_help=True, help="Radios that are there.")
 
@@ -49,49 +43,6 @@ def server(
         run_server(node, folder, should_stop)
     if out is None:
         typer.echo(f"received: {folder}")
-
-
-def air(
-    config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Argument(help="The air's own file, as `semtb resolve` writes it; or give --pluto instead."),
-    ] = None,
-    pluto: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--pluto", metavar="ADDRESS", help="Present a virtual Pluto there; may be repeated."),
-    ] = None,
-    channels: Annotated[int, number(int, 1, 2, help="1 as a Pluto is sold, 2 for 2R2T.")] = 1,
-    scenario: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--scenario",
-            help="Whose [air] lies between the Plutos; left out, a cable for each channel (TX1 to RX1, TX2 to RX2), "
-            "40 dB of SNR.",
-        ),
-    ] = None,
-    settings: Settings = None,
-    seed: Seed = None,
-) -> None:
-    """Start the emulated air: of a run (CONFIG), or virtual Plutos for any client of libiio (--pluto), until Ctrl-C."""
-    from testbed.config import AirConfig, load_node
-
-    if (config is None) == (not pluto):
-        raise ScenarioError("semtb air: give either CONFIG or --pluto ADDRESS, for example --pluto 127.0.0.2")
-    if pluto:
-        with NodeProcess("air") as should_stop:
-            from testbed.experiments.plutos import present_until
-
-            present_until(pluto, channels, scenario, settings or [], seed, should_stop, typer.echo)
-        return
-    assert config is not None
-    node = load_node(config, AirConfig)
-    with NodeProcess(node.air.name) as should_stop:
-        from testbed.control.bus import await_server
-
-        await_server(node.control, node.air.name, should_stop)
-        from testbed.air.node import run_air
-
-        run_air(node, should_stop)
 
 
 @radio_app.command("list")

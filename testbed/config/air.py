@@ -6,6 +6,8 @@ from testbed.channels.registry import find_channel
 from testbed.config.radios import RadioModel
 from testbed.config.strict import Strict, check
 
+PACES = ("lockstep", "realtime")
+
 
 def check_channel(key: str, channel: str, delay_spread_s: float, doppler_hz: float) -> None:
     """Raise ScenarioError for a channel that no link can have."""
@@ -51,6 +53,7 @@ class Air(Strict, frozen=True):
     user_cfo_hz: list[float] | None = None  # one for each user; drawn within +-100 Hz
     user_delay_samples: list[float] | None = None  # may be fractional; drawn within 0..cp/2
     block_samples: int = 14_400
+    pace: str = "lockstep"  # time passes when all have sent and all have asked; "realtime": as the wall clock says
 
     def __post_init__(self) -> None:
         check(-30 <= self.snr_db <= 80, "air.snr_db", self.snr_db, "-30..80")
@@ -61,6 +64,7 @@ class Air(Strict, frozen=True):
         names = [radio.name for radio in self.radios]
         check(len(set(names)) == len(names), "air.radios.name", names, "each radio once")
         check(64 <= self.block_samples <= 1_000_000, "air.block_samples", self.block_samples, "64..1000000")
+        check(self.pace in PACES, "air.pace", self.pace, ", ".join(PACES))
         common_hz, users_hz = self.common_cfo_hz, self.user_cfo_hz
         check(common_hz is None or abs(common_hz) <= 200e3, "air.common_cfo_hz", common_hz, "-200000..200000")
         check(all(abs(f) <= 200e3 for f in users_hz or []), "air.user_cfo_hz", users_hz, "-200000..200000 each")

@@ -23,6 +23,7 @@ NUMERIC = (
     "testbed/air/interference.py",
     "testbed/air/levels.py",
     "testbed/air/links.py",
+    "testbed/air/port_status.py",
     "testbed/air/medium.py",
     "testbed/air/truth.py",
     "testbed/air/iiod/dds.py",

@@ -107,7 +107,23 @@ def estimate_timing(samples: np.ndarray, waveform: Waveform, cfo_hz: float) -> f
     float
         In samples; -cp_samples to cp_samples, or a fraction of a sample beyond.
     """
-    channel = _channel(samples, waveform, cfo_hz)
+    return strongest_delay(_channel(samples, waveform, cfo_hz), waveform)
+
+
+def strongest_delay(channel: np.ndarray, waveform: Waveform) -> float:
+    r"""Delay of the strongest path of a channel: :math:`\arg\max_\tau \sum_a |\sum_k H_a[k] e^{j2\pi k\tau/N}|^2`.
+
+    Parameters
+    ----------
+    channel : [A, occupied] complex64
+        On the occupied subcarriers.
+    waveform : Waveform
+
+    Returns
+    -------
+    float
+        In samples; -cp_samples to cp_samples, or a fraction of a sample beyond.
+    """
     delays = np.arange(
         -waveform.cp_samples, waveform.cp_samples + 0.5 / TIMING_STEPS_PER_SAMPLE, 1 / TIMING_STEPS_PER_SAMPLE
     )

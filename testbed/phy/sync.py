@@ -10,11 +10,9 @@ from functools import lru_cache
 
 import msgspec
 import numpy as np
-import scipy.fft
-from scipy.special import betaincinv
 
 from testbed.errors import ShapeError
-from testbed.phy._kernels import normalise, strongest_hypothesis
+from testbed.phy.correlator import lags_at_once, match, threshold, word_spectra
 from testbed.phy.fine_sync import derotate, estimate_arrivals, estimate_cfo, estimate_timing, window_offset
 from testbed.phy.preamble import preamble
 from testbed.phy.waveform import PREAMBLE_PERIODS, Waveform
@@ -33,9 +31,6 @@ __all__ = [
 ]
 
 RATE_WINDOW_S = 0.01  # false alarms are counted per 10 ms
-TRANSFORM_FACTOR = 4  # length of the correlator's FFT over that of its reference: a 1024-point one stays in cache
-# The correlator's float32 rounding, seen from a window of silence next to a strong signal, must not look like a match.
-SILENCE = 1e-10
 
 
 class Detection(msgspec.Struct, frozen=True):
@@ -68,9 +63,8 @@ def cfo_hypotheses(waveform: Waveform, max_cfo_hz: float) -> np.ndarray:
 def detection_threshold(waveform: Waveform, antennas: int, false_alarms_per_10ms: float, hypotheses: int) -> float:
     r"""Threshold on the statistic for a false-alarm rate, in closed form.
 
-    In white noise of any power the statistic :math:`T \sim \mathrm{Beta}(A, A(M - 1))`, with M samples in two
-    periods and A antennas. There is one trial for every sample and hypothesis; the sum of their probabilities bounds
-    the rate of false alarms from above whatever their dependence.
+    There is one trial for every sample and hypothesis, each as `testbed.phy.correlator.threshold` has it; the sum of
+    their probabilities bounds the rate of false alarms from above whatever their dependence.
 
     Parameters
     ----------
@@ -90,17 +84,11 @@ def detection_threshold(waveform: Waveform, antennas: int, false_alarms_per_10ms
     ------
     ValueError
         If the rate lies outside (0, 1).
-
-    References
-    ----------
-    S. M. Kay, *Fundamentals of Statistical Signal Processing: Detection Theory*, ch. 9 (unknown noise power).
     """
     if not 0 < false_alarms_per_10ms < 1:
         raise ValueError(f"false_alarms_per_10ms = {false_alarms_per_10ms}: allowed: between 0 and 1")
     trials = RATE_WINDOW_S * waveform.sample_rate_hz * hypotheses
-    length = PREAMBLE_PERIODS * waveform.fft_size
-    # P(T > t) = P(1 - T < 1 - t), and 1 - T ~ Beta(A(M - 1), A): exact far into the tail.
-    return 1.0 - float(betaincinv(antennas * (length - 1), antennas, false_alarms_per_10ms / trials))
+    return threshold(PREAMBLE_PERIODS * waveform.fft_size, antennas, false_alarms_per_10ms / trials)
 
 
 def detection_statistic(samples: np.ndarray, waveform: Waveform, max_cfo_hz: float) -> tuple[np.ndarray, np.ndarray]:
@@ -125,13 +113,13 @@ def detection_statistic(samples: np.ndarray, waveform: Waveform, max_cfo_hz: flo
     """
     spectrum = _reference(waveform, max_cfo_hz)
     length = PREAMBLE_PERIODS * waveform.fft_size
-    step = spectrum.shape[-1] - length + 1
+    step = lags_at_once(spectrum)
     total = max(0, samples.shape[-1] - length + 1)
     statistic, hypothesis = np.empty(total, np.float32), np.empty(total, np.int16)
     for first in range(0, total, step):
         lags = min(step, total - first)
         part = slice(first, first + lags)
-        statistic[part], hypothesis[part] = _block(samples[:, first : first + lags + length - 1], spectrum, lags)
+        statistic[part], hypothesis[part] = match(samples[:, first : first + lags + length - 1], spectrum, lags)
     return statistic, hypothesis
 
 
@@ -178,13 +166,13 @@ def detect(
     prefix = waveform.preamble_samples - length
     starts = samples.shape[-1] - waveform.preamble_samples + 1
     searched = starts if search_samples is None else min(starts, search_samples)
-    step = spectrum.shape[-1] - length + 1
+    step = lags_at_once(spectrum)
     crossing, best = -1, Detection(start=-1, cfo_hz=0.0, statistic=-1.0)
     first = 0
     while first < (searched if crossing < 0 else min(starts, crossing + waveform.preamble_samples)):
         lags = min(step, starts - first)
         block = samples[:, prefix + first : prefix + first + lags + length - 1]
-        statistic, hypothesis = _block(block, spectrum, lags)
+        statistic, hypothesis = match(block, spectrum, lags)
         begin = 0
         if crossing < 0:
             above = np.flatnonzero(statistic[: searched - first] > threshold)
@@ -203,19 +191,6 @@ def detect(
 
 @lru_cache(maxsize=8)
 def _reference(waveform: Waveform, max_cfo_hz: float) -> np.ndarray:
-    """[hypothesis, transform] complex64: conjugate spectra of the unit-energy reference at every hypothesis."""
-    length = PREAMBLE_PERIODS * waveform.fft_size
-    wave = preamble(waveform)[-length:].astype(np.complex128)
-    wave /= np.linalg.norm(wave)
-    cycles = cfo_hypotheses(waveform, max_cfo_hz) / waveform.sample_rate_hz
-    shifted = wave * np.exp(2j * np.pi * cycles[:, None] * np.arange(length))
-    return np.conj(np.fft.fft(shifted, TRANSFORM_FACTOR * length)).astype(np.complex64)
-
-
-def _block(samples: np.ndarray, spectrum: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
-    """Statistic and best hypothesis of the first ``lags`` lags, by one circular correlation."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        received = scipy.fft.fft(samples, spectrum.shape[-1])
-        correlation = scipy.fft.ifft(received[:, None, :] * spectrum, overwrite_x=True)
-        power, hypothesis = strongest_hypothesis(correlation, lags)
-    return normalise(power, samples, SILENCE), hypothesis
+    """[hypothesis, transform] complex64: conjugate spectra of the two periods at every hypothesis."""
+    word = preamble(waveform)[-PREAMBLE_PERIODS * waveform.fft_size :]
+    return word_spectra(word, cfo_hypotheses(waveform, max_cfo_hz) / waveform.sample_rate_hz)

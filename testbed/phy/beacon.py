@@ -1,0 +1,328 @@
+r"""The server's beacon: a burst every 10 ms by which an edge finds carrier, clock and time of the server.
+
+A burst is `SYMBOLS` OFDM symbols with prefixes, 1.05 ms in profile ``ota``. Some of them are known beforehand and all of
+them once the number is known that the others carry, coded: so one burst tells the carrier offset to a few hertz, its own
+arrival to a fraction of a sample, and which beacon of the server it is. No state from burst to burst is kept here.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+import numpy as np
+
+from testbed.errors import ShapeError
+from testbed.phy import ofdm, polar
+from testbed.phy.correlator import lags_at_once, strongest, threshold, word_spectra
+from testbed.phy.fine_sync import derotate, strongest_delay
+from testbed.phy.modulation import qpsk, qpsk_llr
+from testbed.phy.sequences import gold_bits
+from testbed.phy.waveform import Waveform
+
+PERIOD_S = 0.01
+SYMBOLS = 14
+# The first two are what is searched for. The distances between the others grow, so that the offset that one pair tells
+# finely another tells without doubt.
+KNOWN_SYMBOLS = (0, 1, 4, 8, 13)
+WORD_SYMBOLS = 2
+NUMBER_BITS = 32  # 497 days of beacons
+CODE_BITS = 512
+SEQUENCE = 0x5BEA  # c_init of the Gold sequence of all elements, apart from those of the preamble
+HYPOTHESIS_STEP = 0.5  # of the resolution of the word that is searched for
+FALSE_ALARMS = 1e-6  # of a search over one period; a burst of noise has no number that passes its CRC, too
+GRID_STEP = 0.125  # of a burst's resolution, for the likelihood of the offset, which Newton steps refine
+NEWTON_STEPS = 4
+
+
+class BeaconFound(msgspec.Struct, frozen=True):
+    """Where the correlator saw a burst.
+
+    Attributes
+    ----------
+    start : int
+        Sample at which its first prefix begins.
+    cfo_hz : float
+        The nearest hypothesis.
+    statistic : float
+        0..1, the share of the received energy that the burst explains.
+    """
+
+    start: int
+    cfo_hz: float
+    statistic: float
+
+
+class Beacon(msgspec.Struct, frozen=True):
+    """One burst, measured.
+
+    Attributes
+    ----------
+    number : int
+        Of the beacon, counted by the server.
+    arrival : float
+        Sample at which its first prefix begins, on its strongest path.
+    cfo_hz : float
+        Carrier offset: the server's carrier less the receiver's oscillator, in the receiver's hertz.
+    snr_db : float
+        Es/N0 of a resource element.
+    """
+
+    number: int
+    arrival: float
+    cfo_hz: float
+    snr_db: float
+
+
+def period_samples(waveform: Waveform) -> int:
+    """Samples from one beacon to the next, of the server's clock."""
+    return round(PERIOD_S * waveform.sample_rate_hz)
+
+
+def burst_samples(waveform: Waveform) -> int:
+    """Samples of a burst."""
+    return SYMBOLS * waveform.symbol_samples
+
+
+def beacon_burst(waveform: Waveform, number: int) -> np.ndarray:
+    """One burst.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    number : int
+        0 to 2^32 - 1.
+
+    Returns
+    -------
+    [burst_samples] complex64
+        At ``rms_dbfs``, limited to full scale.
+    """
+    samples, _ = ofdm.limit(ofdm.modulate(_grid(waveform, number), waveform) * np.float32(ofdm.tx_amplitude(waveform)))
+    return samples
+
+
+def beacon_period(waveform: Waveform, number: int) -> np.ndarray:
+    """[period_samples] complex64: a burst and the silence behind it."""
+    out = np.zeros(period_samples(waveform), np.complex64)
+    out[: burst_samples(waveform)] = beacon_burst(waveform, number)
+    return out
+
+
+def find_beacon(
+    samples: np.ndarray, waveform: Waveform, max_cfo_hz: float, centre_cfo_hz: float = 0.0
+) -> BeaconFound | None:
+    """The strongest burst in an array, if it is one.
+
+    Parameters
+    ----------
+    samples : [A, n] complex64
+        A period and a burst of them hold at least one whole burst.
+    waveform : Waveform
+    max_cfo_hz : float
+        Largest offset in Hz either way of ``centre_cfo_hz``.
+    centre_cfo_hz : float
+
+    Returns
+    -------
+    BeaconFound or None
+        None with a probability of 1 - ``FALSE_ALARMS`` where there is noise only.
+
+    Raises
+    ------
+    ShapeError
+        If ``samples`` is not [antenna, at least one burst].
+    """
+    samples = np.asarray(samples, np.complex64)
+    if samples.ndim != 2 or samples.shape[1] < burst_samples(waveform):
+        raise ShapeError(f"samples {samples.shape}: must be [antenna, at least {burst_samples(waveform)}]")
+    if centre_cfo_hz:
+        samples = derotate(samples, centre_cfo_hz, waveform)
+    spectra = _spectra(waveform, max_cfo_hz)
+    word = WORD_SYMBOLS * waveform.symbol_samples
+    usable = samples[:, : samples.shape[1] - burst_samples(waveform) + word]  # only bursts that are there to the end
+    start, which, statistic = strongest(usable, spectra)
+    trials = max(usable.shape[1], lags_at_once(spectra)) * len(spectra)
+    if statistic <= threshold(word, len(samples), FALSE_ALARMS / trials):
+        return None
+    return BeaconFound(start, centre_cfo_hz + float(cfo_hypotheses(waveform, max_cfo_hz)[which]), statistic)
+
+
+def cfo_hypotheses(waveform: Waveform, max_cfo_hz: float) -> np.ndarray:
+    """[hypotheses] float64: offsets in Hz that are tried, ascending, half the word's resolution apart."""
+    spacing = HYPOTHESIS_STEP * waveform.sample_rate_hz / (WORD_SYMBOLS * waveform.symbol_samples)
+    side = max(0, int(np.ceil(max_cfo_hz / spacing - 0.5)))
+    return spacing * np.arange(-side, side + 1)
+
+
+def measure_beacon(
+    samples: np.ndarray, waveform: Waveform, start: int, cfo_hz: float, number: int | None = None
+) -> Beacon | None:
+    r"""Number, arrival and carrier offset of a burst that was found, or is expected.
+
+    Model: :math:`Y_{a,s}[k] = X_s[k] H_a[k] e^{j 2\pi f t_s} + N_{a,s}[k]`, every :math:`H_a[k]` unknown. With
+    :math:`Z = Y X^*` the offset maximises :math:`\sum_{a,k} |\sum_s Z_{a,s}[k] e^{-j 2\pi f t_s}|^2`, first over the
+    known symbols, then, once the number is decoded, over all.
+
+    Parameters
+    ----------
+    samples : [A, n] complex64
+        From ``start - cp_samples`` to a burst and ``cp_samples`` behind ``start``, at least.
+    waveform : Waveform
+    start : int
+        Sample of ``samples`` where the burst begins, to within half a prefix.
+    cfo_hz : float
+        Offset to within half the symbol rate.
+    number : int, optional
+        If it is known already; the burst must then be that of this number.
+
+    Returns
+    -------
+    Beacon or None
+        None where the burst carries no number, or another than the one given.
+
+    Raises
+    ------
+    ShapeError
+        If ``samples`` does not hold the burst and a prefix on each side.
+    """
+    before = waveform.cp_samples
+    first, end = start - before, start + burst_samples(waveform) + before
+    if first < 0 or end > samples.shape[-1]:
+        raise ShapeError(f"samples {samples.shape}: samples {first}..{end} are wanted")
+    burst = np.nan_to_num(np.asarray(samples[:, first:end], np.complex64), nan=0.0, posinf=0.0, neginf=0.0)
+    known = np.array(KNOWN_SYMBOLS)
+    range_hz = 0.5 * waveform.sample_rate_hz / waveform.symbol_samples
+    if number is None:
+        for reach_hz in (range_hz, range_hz / 4):  # again, since an offset of kilohertz leaks between subcarriers
+            grid = _received(burst, waveform, cfo_hz)
+            cfo_hz += _offset(grid[:, known] * _grid(waveform, 0)[known].conj(), known, waveform, reach_hz)
+        grid = _received(burst, waveform, cfo_hz)
+        number = _decode(grid, waveform)
+        if number is None:
+            return None
+    sent, everything = _grid(waveform, number), np.arange(SYMBOLS)
+    grid = _received(burst, waveform, cfo_hz)
+    turned_hz = _offset(grid * sent.conj(), everything, waveform, range_hz / 4)
+    still = grid * sent.conj() * np.exp(-2j * np.pi * turned_hz * _times(everything, waveform))[:, None]
+    channel = still.mean(axis=1)
+    no = float(np.mean(np.abs(still - channel[:, None]) ** 2)) * SYMBOLS / (SYMBOLS - 1)
+    power = float(np.mean(np.abs(channel) ** 2)) - no / SYMBOLS
+    if not power > 2 * no / SYMBOLS:  # less than what noise alone leaves of a burst that is not there
+        return None
+    early = np.exp(-1j * np.pi * waveform.subcarriers * waveform.cp_samples / waveform.fft_size)
+    arrival = start + strongest_delay((channel * early.conj()).astype(np.complex64), waveform)
+    return Beacon(number, arrival, cfo_hz + turned_hz, 10 * float(np.log10(power / max(no, 1e-12 * power))))
+
+
+def cfo_deviation_hz(snr_db: float, antennas: int, waveform: Waveform) -> float:
+    r"""Cramér-Rao bound of `measure_beacon`'s offset: :math:`1/2\pi\sqrt{2\gamma A F \sum_s (t_s - \bar t)^2}`.
+
+    Parameters
+    ----------
+    snr_db : float
+        Es/N0 of a resource element.
+    antennas : int
+    waveform : Waveform
+
+    Returns
+    -------
+    float
+        Standard deviation in Hz.
+
+    References
+    ----------
+    S. M. Kay, *Fundamentals of Statistical Signal Processing: Estimation Theory*, ch. 3, example 3.14.
+    """
+    times = _times(np.arange(SYMBOLS), waveform)
+    spread = float(np.sum((times - times.mean()) ** 2))
+    energy = 2 * 10 ** (snr_db / 10) * antennas * waveform.occupied_subcarriers
+    return 1 / (2 * np.pi * np.sqrt(energy * spread))
+
+
+def _times(symbols: np.ndarray, waveform: Waveform) -> np.ndarray:
+    """Seconds at which symbols stand, from the middle of a burst."""
+    return (symbols - (SYMBOLS - 1) / 2) * waveform.symbol_samples / waveform.sample_rate_hz
+
+
+def _received(burst: np.ndarray, waveform: Waveform, cfo_hz: float) -> np.ndarray:
+    """[A, SYMBOLS, occupied] complex64: the offset taken out from the burst's middle on, windows half a prefix early."""
+    middle = waveform.cp_samples + burst_samples(waveform) // 2
+    level = derotate(burst, cfo_hz, waveform, -middle)
+    return ofdm.demodulate(level, waveform, SYMBOLS, waveform.cp_samples // 2)
+
+
+def _offset(z: np.ndarray, symbols: np.ndarray, waveform: Waveform, range_hz: float) -> float:
+    """The offset in Hz, within a range either way, that turns [A, S, F] least-squares channels most alike."""
+    times = _times(symbols, waveform)
+    rows = np.moveaxis(z, 1, 0).reshape(len(symbols), -1).astype(np.complex128)
+    gram = rows @ rows.conj().T  # sum over antennas and subcarriers of z_s z_s'^*
+    step_hz = GRID_STEP / (burst_samples(waveform) / waveform.sample_rate_hz)
+    side = int(np.ceil(range_hz / step_hz))
+    trials_hz = step_hz * np.arange(-side, side + 1)
+    turns = np.exp(-2j * np.pi * np.outer(trials_hz, times))
+    likelihood = np.einsum("fs,st,ft->f", turns, gram, turns.conj()).real
+    best_hz = float(trials_hz[np.argmax(likelihood)])
+    for _ in range(NEWTON_STEPS):
+        turn = np.exp(-2j * np.pi * best_hz * times)
+        slope, bend = -2j * np.pi * times * turn, -((2 * np.pi * times) ** 2) * turn
+        rise = 2 * (slope @ gram @ turn.conj()).real
+        curve = 2 * (bend @ gram @ turn.conj() + slope @ gram @ slope.conj()).real
+        if not curve < 0:
+            break
+        best_hz -= float(np.clip(rise / curve, -step_hz, step_hz))
+    return best_hz
+
+
+def _decode(grid: np.ndarray, waveform: Waveform) -> int | None:
+    """The number that [A, SYMBOLS, occupied] carries, or None."""
+    known = np.array(KNOWN_SYMBOLS)
+    z = grid[:, known] * _grid(waveform, 0)[known].conj()
+    channel = z.mean(axis=1)
+    no = float(np.mean(np.abs(z - channel[:, None]) ** 2)) * len(known) / (len(known) - 1)
+    data = np.setdiff1d(np.arange(SYMBOLS), known)
+    energy = np.sum(np.abs(channel) ** 2, axis=0) + 1e-30
+    x_hat = np.einsum("af,asf->sf", channel.conj(), grid[:, data]) / energy
+    no_eff = np.broadcast_to(no * (1 + 1 / len(known)) / energy, x_hat.shape)
+    llr = qpsk_llr(x_hat.astype(np.complex64).ravel(), no_eff.astype(np.float32).ravel())
+    signs = 1.0 - 2.0 * _scrambler(waveform)
+    code = np.zeros(CODE_BITS)
+    np.add.at(code, np.arange(len(llr)) % CODE_BITS, llr * signs)
+    bits = polar.decode(code.astype(np.float32), NUMBER_BITS)
+    return None if bits is None else int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+@lru_cache(maxsize=8)
+def _elements(waveform: Waveform) -> np.ndarray:
+    """[SYMBOLS, occupied] complex64, read-only: QPSK of unit power of a Gold sequence, for the known symbols."""
+    count = SYMBOLS * waveform.occupied_subcarriers
+    grid = qpsk(gold_bits(SEQUENCE, 2 * count)).reshape(SYMBOLS, -1)
+    grid.flags.writeable = False
+    return grid
+
+
+@lru_cache(maxsize=8)
+def _scrambler(waveform: Waveform) -> np.ndarray:
+    """[bits] uint8: what the coded number is scrambled by, so that no number makes a symbol of high peaks."""
+    carried = (SYMBOLS - len(KNOWN_SYMBOLS)) * waveform.occupied_subcarriers
+    return gold_bits(SEQUENCE + 1, 2 * carried)
+
+
+@lru_cache(maxsize=8)
+def _grid(waveform: Waveform, number: int) -> np.ndarray:
+    """[SYMBOLS, occupied] complex64 of a beacon; the known symbols are alike for all numbers."""
+    bits = np.unpackbits(np.frombuffer(number.to_bytes(NUMBER_BITS // 8, "big"), np.uint8))
+    word = polar.encode(bits, CODE_BITS)
+    grid = _elements(waveform).copy()
+    scrambler = _scrambler(waveform)
+    data = np.setdiff1d(np.arange(SYMBOLS), KNOWN_SYMBOLS)
+    grid[data] = qpsk(np.resize(word, len(scrambler)) ^ scrambler).reshape(len(data), -1)
+    grid.flags.writeable = False
+    return grid
+
+
+@lru_cache(maxsize=8)
+def _spectra(waveform: Waveform, max_cfo_hz: float) -> np.ndarray:
+    """[hypothesis, transform] complex64 of the two symbols that are searched for."""
+    word = ofdm.modulate(_elements(waveform)[:WORD_SYMBOLS], waveform)
+    return word_spectra(word, cfo_hypotheses(waveform, max_cfo_hz) / waveform.sample_rate_hz)

@@ -1,8 +1,8 @@
 r"""The server's beacon: a burst every 10 ms by which an edge finds carrier, clock and time of the server.
 
-A burst is `SYMBOLS` OFDM symbols with prefixes, 1.05 ms in profile ``ota``. Some of them are known beforehand and all of
-them once the number is known that the others carry, coded: so one burst tells the carrier offset to a few hertz, its own
-arrival to a fraction of a sample, and which beacon of the server it is. No state from burst to burst is kept here.
+A burst is `SYMBOLS` OFDM symbols with prefixes, 1.05 ms in profile ``ota``. Some of them are known beforehand, and all
+of them once the number is known that the others carry, coded: so one burst tells the carrier offset to a few hertz, its
+own arrival to a fraction of a sample, and which beacon of the server it is. No state from burst to burst is kept here.
 """
 
 from __future__ import annotations
@@ -103,7 +103,18 @@ def beacon_burst(waveform: Waveform, number: int) -> np.ndarray:
 
 
 def beacon_period(waveform: Waveform, number: int) -> np.ndarray:
-    """[period_samples] complex64: a burst and the silence behind it."""
+    """A burst and the silence behind it.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    number : int
+        0 to 2^32 - 1.
+
+    Returns
+    -------
+    [period_samples] complex64
+    """
     out = np.zeros(period_samples(waveform), np.complex64)
     out[: burst_samples(waveform)] = beacon_burst(waveform, number)
     return out
@@ -149,7 +160,19 @@ def find_beacon(
 
 
 def cfo_hypotheses(waveform: Waveform, max_cfo_hz: float) -> np.ndarray:
-    """[hypotheses] float64: offsets in Hz that are tried, ascending, half the word's resolution apart."""
+    """Offsets that are tried, half the word's resolution apart.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    max_cfo_hz : float
+        Largest offset either way.
+
+    Returns
+    -------
+    [hypotheses] float64
+        In Hz, ascending, symmetric about 0.
+    """
     spacing = HYPOTHESIS_STEP * waveform.sample_rate_hz / (WORD_SYMBOLS * waveform.symbol_samples)
     side = max(0, int(np.ceil(max_cfo_hz / spacing - 0.5)))
     return spacing * np.arange(-side, side + 1)
@@ -246,7 +269,7 @@ def _times(symbols: np.ndarray, waveform: Waveform) -> np.ndarray:
 
 
 def _received(burst: np.ndarray, waveform: Waveform, cfo_hz: float) -> np.ndarray:
-    """[A, SYMBOLS, occupied] complex64: the offset taken out from the burst's middle on, windows half a prefix early."""
+    """[A, SYMBOLS, occupied] complex64: phases counted from the burst's middle, windows half a prefix early."""
     middle = waveform.cp_samples + burst_samples(waveform) // 2
     level = derotate(burst, cfo_hz, waveform, -middle)
     return ofdm.demodulate(level, waveform, SYMBOLS, waveform.cp_samples // 2)

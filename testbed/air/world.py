@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from testbed.channels.base import TappedDelayLine
-from testbed.config import FrontEnd, Oscillator
+from testbed.config import RadioModel
 
 Port = tuple[str, int]  # a radio's name and one of its antennas
 Path = tuple[Port, Port]  # from a transmit antenna to a receive antenna
@@ -18,11 +18,9 @@ Path = tuple[Port, Port]  # from a transmit antenna to a receive antenna
 class Station:
     """One radio of a world, as it is built."""
 
-    name: str
+    model: RadioModel  # its name, oscillator and front end
     tx_antennas: int = 1
     rx_antennas: int = 1
-    oscillator: Oscillator = Oscillator()
-    front_end: FrontEnd = FrontEnd()
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ class World:
 
     Nominal time is a whole number of nanoseconds since the world began and belongs to no radio. Each radio's own clock
     says how many samples of its own fall into a stretch of it (`due`): a transmitter with +20 ppm gives more than one
-    with -20 ppm, a receiver is given more. For each step the caller takes that many samples from each transmitter, hands
-    them to `advance`, and gets that many for each receiver::
+    with -20 ppm, a receiver is given more. For each step the caller takes that many samples from each transmitter,
+    hands them to `advance`, and gets that many for each receiver::
 
         due = world.due(until_ns)                                  # {name: (tx, rx)}
         sent = {name: chain[name].transmit(dac(name, tx), first, gains_db) for name, (tx, _) in due.items()}

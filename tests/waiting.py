@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from testbed.record.events import AnyEvent, EventTail
@@ -19,4 +20,12 @@ def await_event(folder: Path, kind: type[AnyEvent], process: subprocess.Popen[st
     while not any(isinstance(event, kind) for event in tail.new()):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"no {kind.__name__} within {DEADLINE_S} s"
+        time.sleep(LOOK_S)
+
+
+def wait_until(is_so: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+    """Return once it is so; fail if it is not by then."""
+    deadline = time.monotonic() + deadline_s
+    while not is_so():
+        assert time.monotonic() < deadline, f"not so within {deadline_s} s"
         time.sleep(LOOK_S)

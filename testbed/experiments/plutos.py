@@ -123,7 +123,7 @@ def found() -> dict[str, str]:
     MissingExtra
         If libiio's Python binding is missing.
     """
-    from testbed.radio.pluto_device import require_libraries
+    from testbed.radio.pluto_libraries import require_libraries
 
     iio = require_libraries()
     answers = {}

@@ -11,9 +11,12 @@ import numpy as np
 
 from testbed.errors import PeerLost, RadioError
 from testbed.radio.base import RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning
-from testbed.radio.pluto_device import TX_DEVICE, Choice, PlutoDevice, in_ranges, open_device, parse, require_libraries
+from testbed.radio.pluto_device import TX_DEVICE, PlutoDevice, open_device
+from testbed.radio.pluto_libraries import require_libraries
 from testbed.radio.pluto_receiver import Receiver
+from testbed.radio.pluto_uri import Choice, in_ranges, parse
 from testbed.radio.pluto_watch import Watch
+from testbed.radio.pluto_watchdog import Watchdog
 from testbed.radio.zmq import in_range
 
 BLOCK_SAMPLES = 9_600  # of a buffer, 5 ms at 1.92 MS/s; at any rate far below the 2.5 s that a buffer may last
@@ -34,8 +37,9 @@ class PlutoRadio:
 
     Full scale 1.0 is 2^14 of the DAC's 16 bits and 2^11 of the ADC's 12. The TX buffer is opened at once, so that a
     virtual Pluto's time waits for it; the transmitter is muted (highest attenuation, LO off) until then and again when
-    it closes. The RX buffer is opened by the first `receive`, after all settings, so that no block from before is in
-    it; a thread reads it from then on, up to two seconds ahead. What the device lost meanwhile comes as zeros, with an
+    it closes; should this process end without closing it, a watchdog mutes it. The RX buffer is opened by the first
+    `receive`, after all settings, so that no block from before is in it; a thread reads it from then on, up to two
+    seconds ahead. What the device lost meanwhile comes as zeros, with an
     event that says how many samples: a virtual Pluto counts them, of hardware they are told from this machine's clock.
     Underflows are not reported: some firmware has that bit always set. A Pluto on the network that no longer answers is
     found out within `settings.timeout_s` and a second, whatever waits for it.
@@ -74,10 +78,13 @@ class PlutoRadio:
         self._retuned = False  # since the last sample
         self._device: PlutoDevice | None = open_device(uri, self._choice, settings)
         self._watch = Watch(self._choice.address, settings.timeout_s)
+        self._watchdog: Watchdog | None = None
         try:
             self._identity = self._device.identity
             self._paced = self._device.pace == "lock-step"
             if settings.tx_channels:
+                self._watchdog = Watchdog(self._choice.address)
+                self._watchdog.await_ready()
                 self._txbuf = self._device.open_buffer(TX_DEVICE, settings.tx_channels, BLOCK_SAMPLES, KERNEL_BUFFERS)
                 self._device.unmute()
                 lead = round(self._choice.lead_s * settings.sample_rate_hz)
@@ -189,8 +196,10 @@ class PlutoRadio:
         device, self._device = self._device, None
         if gone:
             log.warning("%s: not muted: %s", self.uri, self._watch.reason)
-        elif device is not None and self.settings.tx_channels:
-            device.mute()
+        muted = not gone and device is not None and (not self.settings.tx_channels or device.mute())
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.dismiss() if muted else watchdog.release()
         self._txbuf = self._receiver = None  # buffers before their context, or libiio may crash
         del device
 
@@ -202,6 +211,11 @@ class PlutoRadio:
     def _may_send(self) -> None:
         if self._closed.is_set():
             raise RadioError(f"{self.uri}: send: the radio is closed")
+        if self._watchdog is None or not self._watchdog.watches:
+            self.close()
+            raise RadioError(
+                f"{self.uri}: muted: the watchdog that would mute it after a crash was ended; open it anew"
+            )
 
     def _push(self, x: np.ndarray) -> None:
         """One block of [channel, n] within full scale."""

@@ -3,127 +3,33 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import importlib.util
 import logging
-import socket
 import time
 from typing import Any
 
-import msgspec
-
-from testbed.errors import MissingExtra, RadioError, RadioNotFound
+from testbed.errors import RadioError, RadioNotFound
 from testbed.radio.base import RadioIdentity, RadioSettings, Tuning
+from testbed.radio.pluto_alone import Alone
+from testbed.radio.pluto_libraries import libraries
 from testbed.radio.pluto_losses import ClockedLosses, CountedLosses, Losses
+from testbed.radio.pluto_mute import PHY, mute, tx_lo
+from testbed.radio.pluto_uri import Choice
 from testbed.radio.pluto_watch import silence
 
 PACE_FACT, GAPS = "semtb,pace", "semtb,gaps"  # that virtual Plutos have
-PHY, TX_DEVICE, RX_DEVICE = "ad9361-phy", "cf-ad9361-dds-core-lpc", "cf-ad9361-lpc"
+TX_DEVICE, RX_DEVICE = "cf-ad9361-dds-core-lpc", "cf-ad9361-lpc"
 STALL_S = 60.0  # for a device that is connected and does not go on, as `testbed.radio.sockets` has it
 SET_UP_S = 5.0  # for one attribute: libiio's own limit
-MUTE_GAIN_DB = -89.75
 TX_STEP_DB = 0.25  # to which the device cuts an attenuation down
 LO_STEP_HZ = 10.0
 RATE_TOLERANCE = 1e-6  # the device rounds to what its dividers give
 STATUS_REGISTER, ADC_OVERFLOW = 0x80000088, 1 << 2
 
-# What some AD936x takes: AD9364 for the LO, the lowest and highest of all bands for the receiver's gain; ad9361.c.
-# A stock Pluto's LO (AD9363, 325 MHz to 3.8 GHz) and its band take less, and say so themselves.
-ALLOWED = {
-    "lo_hz": (70e6, 6e9),
-    "tx_gain_db": (MUTE_GAIN_DB, 0.0),
-    "rx_gain_db": (-10.0, 73.0),
-    "lead_s": (0.0, 10.0),
-    "wait_s": (0.0, 60.0),
-}
-
 LOOK_S = 0.1
 BUSY_TRIES_S = 2.0  # an OPEN may overtake the CLOSE before it: libiio, iiod/ops.c
 BUSY_PAUSE_S = 0.02
-ALONE_S = 30.0  # setting up takes a second or two; with several waiting, each waits for those before it
 
 log = logging.getLogger(__name__)
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """What a URI asks for."""
-
-    address: str  # as libiio has it: ip:192.168.2.1 or usb:1.4.5
-    lo_hz: float
-    tx_gain_db: float
-    rx_gain_db: float
-    lead_s: float = 0.0
-    wait_s: float = 0.0  # for the device to appear: a virtual one may start together with this process
-
-
-def parse(uri: str, settings: RadioSettings) -> Choice:
-    """``pluto:ADDRESS[,key=value…]`` with the settings for what it leaves out.
-
-    Raises
-    ------
-    RadioError
-        Unknown keys, values that no Pluto takes, no address.
-    """
-    address, *options = uri.partition(":")[2].split(",")
-    values = {"lo_hz": settings.lo_hz, "tx_gain_db": settings.tx_gain_db, "rx_gain_db": settings.rx_gain_db}
-    values |= {"lead_s": 0.0, "wait_s": 0.0}
-    if address.partition(":")[0] not in ("ip", "usb", "local"):
-        raise RadioError(f"{uri}: write pluto:ip:ADDRESS or pluto:usb:BUS.PORT.INTERFACE; `iio_info -s` lists them")
-    for option in options:
-        key, _, text = option.partition("=")
-        try:
-            if key not in values:
-                raise RadioError(f"{uri}: {key}: unknown; known: {', '.join(values)}")
-            values[key] = float(text)
-        except ValueError:
-            raise RadioError(f"{uri}: {key} = {text!r}: a number is allowed") from None
-    return in_ranges(uri, Choice(address, **values))
-
-
-def in_ranges(uri: str, choice: Choice) -> Choice:
-    """The choice itself, if some Pluto takes it.
-
-    Raises
-    ------
-    RadioError
-        Which value is out of which range.
-    """
-    for key, (low, high) in ALLOWED.items():
-        value = getattr(choice, key)
-        if not low <= value <= high:  # NaN among them
-            raise RadioError(f"{uri}: {key} = {value:g}: allowed: {low:g}..{high:g}")
-    return choice
-
-
-def require_libraries() -> Any:
-    """libiio's Python binding, where it works and pyadi-iio, which takes a second to import, is installed.
-
-    Raises
-    ------
-    MissingExtra
-        With the command that installs what is missing.
-    """
-    missing = [name for name in ("adi", "iio") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtra(
-            f"Pluto radios need the extra `pluto` ({', '.join(missing)} is missing): "
-            "pip install 'semcom-testbed[pluto]'"
-        )
-    try:
-        import iio
-    except (OSError, AttributeError, RuntimeError) as error:
-        raise MissingExtra(
-            f"Pluto radios need the C library libiio 0.x ({error}): sudo apt-get install libiio0"
-        ) from None
-    return iio
-
-
-def libraries() -> tuple[Any, Any]:
-    """pyadi-iio and libiio's Python binding; MissingExtra as `require_libraries` has it."""
-    iio = require_libraries()
-    import adi
-
-    return adi, iio
 
 
 def open_device(uri: str, choice: Choice, settings: RadioSettings) -> PlutoDevice:
@@ -214,22 +120,19 @@ class PlutoDevice:
         if abs(got - wanted) > tolerance:
             raise RadioError(f"{self.uri}: {what}: wanted {wanted:.10g}, the Pluto has {got:.10g}")
 
-    def _tx_lo(self) -> Any:
-        return self.context.find_device(PHY).find_channel("altvoltage1", True)
-
-    def mute(self) -> None:
-        """No carrier: highest attenuation, LO off. A device that is gone is as quiet as can be told from here."""
+    def mute(self) -> bool:
+        """No carrier; whether the device took it."""
         try:
-            for i in range(self.offered):  # also one that is not used: the LO is the same
-                setattr(self.sdr, f"tx_hardwaregain_chan{i}", MUTE_GAIN_DB)
-            self._tx_lo().attrs["powerdown"].value = "1"
+            mute(self.context)
+            return True
         except OSError as error:
             log.warning("%s: could not mute the transmitter: %s", self.uri, error)
+            return False
 
     def unmute(self) -> None:
         """The carrier at the gain that was asked for."""
         try:
-            self._tx_lo().attrs["powerdown"].value = "0"
+            tx_lo(self.context).attrs["powerdown"].value = "0"
             for i in range(self._channels):
                 setattr(self.sdr, f"tx_hardwaregain_chan{i}", self._choice.tx_gain_db)
         except OSError as error:
@@ -363,39 +266,3 @@ class PlutoDevice:
             self._watches_status = False
             log.warning("%s: no access to its status register: lost samples go unseen", self.uri)
             return False
-
-
-class Alone:
-    """One process of this machine at a time sets up a Pluto: rate and FIR take several writes, and have one owner.
-
-    Held is a name of Linux's abstract sockets: no file, so nothing can be laid in its way; whoever runs as another
-    user is kept apart, too; and it is free again however its process ends.
-
-    Raises
-    ------
-    RadioError
-        If another process holds it for longer than setting up takes.
-    """
-
-    def __init__(self, address: str, wait_s: float = ALONE_S) -> None:
-        self._address, self._wait_s = address, wait_s
-        self._name = b"\0semtb-pluto-" + hashlib.sha256(address.encode()).hexdigest()[:16].encode()
-
-    def __enter__(self) -> None:
-        self._held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        end = time.monotonic() + self._wait_s
-        while True:
-            try:
-                self._held.bind(self._name)
-                return
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE or time.monotonic() > end:
-                    self._held.close()
-                    raise RadioError(
-                        f"{self._address}: another process has been setting it up for {self._wait_s:.0f} s "
-                        f"({error.strerror}); `grep semtb-pluto /proc/net/unix` shows that it is held: end that one"
-                    ) from error
-            time.sleep(BUSY_PAUSE_S)
-
-    def __exit__(self, *exc: object) -> None:
-        self._held.close()

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import RadioError
-from testbed.radio.pluto_device import Alone
+from testbed.radio.pluto_alone import Alone
 
 HOLD = """
 import sys
-from testbed.radio.pluto_device import Alone
+from testbed.radio.pluto_alone import Alone
 with Alone(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.errors import RadioError, RadioNotFound
 from testbed.radio.base import RadioSettings
-from testbed.radio.pluto_device import Choice, parse
+from testbed.radio.pluto_uri import Choice, parse
 from testbed.radio.registry import check_uri
 
 SETTINGS = RadioSettings(1.92e6, tx_channels=1)

@@ -115,3 +115,103 @@ def rotate_and_add(y: np.ndarray, phasor: np.ndarray, scale: np.float32, noise: 
         re = y[i].real * phasor[i].real - y[i].imag * phasor[i].imag
         im = y[i].real * phasor[i].imag + y[i].imag * phasor[i].real
         y[i] = complex(re + scale * noise[i].real, im + scale * noise[i].imag)
+
+
+@numba.njit(cache=True, nogil=True)
+def resample_steady(
+    x_re: np.ndarray,
+    x_im: np.ndarray,
+    begins: np.ndarray,
+    h: np.ndarray,
+    slope: np.ndarray,
+    first_sample: int,
+    step: int,
+    y_re: np.ndarray,
+    y_im: np.ndarray,
+) -> None:
+    r"""A stream at positions that advance by nearly one sample an output.
+
+    .. math::
+        y(n) = \sum_{k} (h_{g,k} + \alpha s_{g,k}) \, x(b_g + i + k), \quad n_0 + n = (g + g_0) T + i, \;
+        \alpha = i / T
+
+    Parameters
+    ----------
+    x_re, x_im : [C, held] float32
+    begins : [grid] int64
+        :math:`b_g`: where the window of the first output of each grid interval begins.
+    h, slope : [grid, K] float32
+        The filter at each grid point, and what it changes by until the next.
+    first_sample : int
+        :math:`n_0`, absolute.
+    step : int
+        :math:`T`.
+    y_re, y_im : [C, n] float32
+        Written.
+    """
+    channels, count = y_re.shape
+    taps = h.shape[1]
+    origin = first_sample // step
+    sums = np.empty((4, step), dtype=np.float32)
+    at_re, at_im, on_re, on_im = sums[0], sums[1], sums[2], sums[3]
+    n = 0
+    while n < count:
+        g = (first_sample + n) // step - origin
+        into = first_sample + n - (g + origin) * step
+        length = min(count - n, step - into)
+        for c in range(channels):
+            sums[:, :length] = 0.0
+            for k in range(taps):
+                begin = begins[g] + into + k
+                part_re, part_im = x_re[c, begin : begin + length], x_im[c, begin : begin + length]
+                here, there = h[g, k], slope[g, k]
+                for i in range(length):
+                    at_re[i] += here * part_re[i]
+                    at_im[i] += here * part_im[i]
+                    on_re[i] += there * part_re[i]
+                    on_im[i] += there * part_im[i]
+            for i in range(length):
+                alpha = np.float32(into + i) / np.float32(step)
+                y_re[c, n + i] = at_re[i] + alpha * on_re[i]
+                y_im[c, n + i] = at_im[i] + alpha * on_im[i]
+        n += length
+
+
+@numba.njit(cache=True, nogil=True)
+def resample_any(
+    x_re: np.ndarray,
+    x_im: np.ndarray,
+    begins: np.ndarray,
+    place: np.ndarray,
+    table: np.ndarray,
+    slopes: np.ndarray,
+    y_re: np.ndarray,
+    y_im: np.ndarray,
+) -> None:
+    r"""A stream at any positions: :math:`y(n) = \sum_k (t_{p,k} + \alpha s_{p,k}) \, x(b_n + k)`.
+
+    Parameters
+    ----------
+    x_re, x_im : [C, held] float32
+    begins : [n] int64
+        :math:`b_n`.
+    place : [n] float64
+        :math:`p + \alpha`, the row of the table and the place between it and the next.
+    table, slopes : [phases, K] float32
+        Filters, and what each changes by until the next.
+    y_re, y_im : [C, n] float32
+        Written.
+    """
+    taps = table.shape[1]
+    h = np.empty(taps, dtype=np.float32)
+    for n in range(y_re.shape[1]):
+        row = int(place[n])
+        alpha = np.float32(place[n] - row)
+        for k in range(taps):
+            h[k] = table[row, k] + alpha * slopes[row, k]
+        for c in range(y_re.shape[0]):
+            re, im = np.float32(0.0), np.float32(0.0)
+            for k in range(taps):
+                re += h[k] * x_re[c, begins[n] + k]
+                im += h[k] * x_im[c, begins[n] + k]
+            y_re[c, n], y_im[c, n] = re, im

@@ -25,6 +25,8 @@ NUMERIC = (
     "testbed/air/links.py",
     "testbed/air/port_status.py",
     "testbed/air/medium.py",
+    "testbed/air/oscillator.py",
+    "testbed/air/resample.py",
     "testbed/air/truth.py",
     "testbed/air/iiod/dds.py",
     "testbed/air/iiod/fir.py",

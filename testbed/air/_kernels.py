@@ -215,3 +215,62 @@ def resample_any(
                 re += h[k] * x_re[c, begins[n] + k]
                 im += h[k] * x_im[c, begins[n] + k]
             y_re[c, n], y_im[c, n] = re, im
+
+
+@numba.njit(cache=True, nogil=True)
+def transmit_iq(x: np.ndarray, m: np.ndarray, y: np.ndarray) -> None:
+    r"""Write :math:`(\Re y, \Im y)^T = M (\Re x, \Im x)^T + o`.
+
+    Parameters
+    ----------
+    x : [n] complex64
+    m : [6] float32
+        Rows of M, then o.
+    y : [n] complex64
+        Written.
+    """
+    for i in range(len(x)):
+        re, im = x[i].real, x[i].imag
+        y[i] = complex(m[0] * re + m[1] * im + m[4], m[2] * re + m[3] * im + m[5])
+
+
+@numba.njit(cache=True, nogil=True)
+def receive_iq(x: np.ndarray, scale: np.float32, noise: np.ndarray, m: np.ndarray, y: np.ndarray) -> None:
+    r"""Write :math:`(\Re y, \Im y)^T = M (\Re u, \Im u)^T + o` with :math:`u = x + \sigma w`.
+
+    Parameters
+    ----------
+    x : [n] complex64
+    scale : float32
+        :math:`\sigma`.
+    noise : [n] complex64
+        :math:`w`, of unit variance.
+    m : [6] float32
+        Rows of M, then o.
+    y : [n] complex64
+        Written.
+    """
+    for i in range(len(x)):
+        re, im = x[i].real + scale * noise[i].real, x[i].imag + scale * noise[i].imag
+        y[i] = complex(m[0] * re + m[1] * im + m[4], m[2] * re + m[3] * im + m[5])
+
+
+@numba.njit(cache=True, nogil=True)
+def compress(y: np.ndarray, saturation: np.float32, smoothness: np.float32) -> None:
+    r"""Replace :math:`y` by :math:`y (1 + (|y| / A)^{2p})^{-1/(2p)}`.
+
+    Parameters
+    ----------
+    y : [n] complex64
+        Written.
+    saturation : float32
+        :math:`A`.
+    smoothness : float32
+        :math:`p`.
+    """
+    power = np.float32(1.0) / (saturation * saturation)
+    root = np.float32(-0.5) / smoothness
+    for i in range(len(y)):
+        drive = (y[i].real * y[i].real + y[i].imag * y[i].imag) * power
+        gain = (np.float32(1.0) + drive**smoothness) ** root
+        y[i] = complex(y[i].real * gain, y[i].imag * gain)

@@ -6,13 +6,10 @@ import numpy as np
 
 from testbed.air.iiod.device import RX, TX, VirtualPluto
 from testbed.air.impairments import phasor
+from testbed.air.power import UNITY_RX_GAIN_DB, UNITY_TX_GAIN_DB
 
 TX_FULL_SCALE = 1 << 14  # what clients take for full scale; the DAC itself goes to 2^15
 RX_FULL_SCALE = 1 << 11
-# Where full scale of TX_FULL_SCALE is full scale of RX_FULL_SCALE over a path of gain 1: a transmitter at -10 dB and a
-# receiver at 40 dB, about what 30 dB of attenuation in a cable leave of a Pluto's +1 dBm at that setting.
-UNITY_TX_GAIN_DB = -10.0
-UNITY_RX_GAIN_DB = 40.0
 AGC_TARGET_DBFS = -12.0
 UNUSED_DAC_BITS = 4
 

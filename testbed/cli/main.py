@@ -18,7 +18,7 @@ from testbed.cli.caches import tell_of_caches
 from testbed.cli.deploy import deploy_app
 from testbed.cli.federate import EXAMPLE, federate
 from testbed.cli.learn import eval_app, train_app
-from testbed.cli.node import edge, radio_app, server
+from testbed.cli.node import edge, server
 from testbed.cli.options import (
     MAX_SEED,
     Images,
@@ -36,6 +36,7 @@ from testbed.cli.options import (
     number,
 )
 from testbed.cli.process import DEBUG, NodeProcess, debugging, keep_to_one_thread, require_working_directory, tell
+from testbed.cli.radio import radio_app
 from testbed.errors import PeerLost, RunIncomplete, SemtbError
 from testbed.experiments.extras import EXTRAS, missing_extra
 from testbed.experiments.stopping import StopRequest

@@ -6,14 +6,9 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from testbed.cli.options import ConfigFile
 from testbed.cli.process import NodeProcess
-from testbed.experiments.tables import print_table
-
-radio_app = typer.Typer(no_args_is_help=True, help="Radios that are there.")
 
 
 def server(
@@ -43,22 +38,6 @@ def server(
         run_server(node, folder, should_stop)
     if out is None:
         typer.echo(f"received: {folder}")
-
-
-@radio_app.command("list")
-def list_radios() -> None:
-    """Plutos that answer: on USB, on the network, and virtual ones of this machine."""
-    from testbed.experiments.plutos import found
-
-    answers = found()
-    console = Console(markup=False)
-    if not answers:
-        console.print("no Pluto answers; without hardware: semtb air --pluto 127.0.0.2", soft_wrap=True)
-        return
-    table = Table("radio", "what it says of itself")
-    for uri, what in answers.items():
-        table.add_row(uri, what)
-    print_table(console, table)
 
 
 def edge(

@@ -9,6 +9,7 @@ import threading
 import msgspec
 import numpy as np
 
+from testbed.config.lab import require_permission
 from testbed.errors import PeerLost, RadioError
 from testbed.radio.base import RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning
 from testbed.radio.pluto_device import TX_DEVICE, PlutoDevice, open_device
@@ -83,6 +84,7 @@ class PlutoRadio:
             self._identity = self._device.identity
             self._paced = self._device.pace == "lock-step"
             if settings.tx_channels:
+                self._require_permission(self._choice)
                 self._watchdog = Watchdog(self._choice.address)
                 self._watchdog.await_ready()
                 self._txbuf = self._device.open_buffer(TX_DEVICE, settings.tx_channels, BLOCK_SAMPLES, KERNEL_BUFFERS)
@@ -119,6 +121,8 @@ class PlutoRadio:
         device = self._open_device("retune")
         changed = {name: value for name, value in msgspec.structs.asdict(tuning).items() if value is not None}
         choice = in_ranges(self.uri, msgspec.structs.replace(self._choice, **changed))
+        if self.settings.tx_channels:
+            self._require_permission(choice)
         device.retune(choice)
         self._choice = choice
         if self._receiver is not None:
@@ -202,6 +206,13 @@ class PlutoRadio:
             watchdog.dismiss() if muted else watchdog.release()
         self._txbuf = self._receiver = None  # buffers before their context, or libiio may crash
         del device
+
+    def _require_permission(self, choice: Choice) -> None:
+        """What is mute radiates nothing."""
+        if not choice.mute:
+            virtual = self._open_device("transmit").virtual
+            rate_hz = self.settings.sample_rate_hz
+            require_permission(self.uri, choice.lo_hz, rate_hz, choice.tx_gain_db, virtual)
 
     def _open_device(self, what: str) -> PlutoDevice:
         if self._device is None or self._closed.is_set():

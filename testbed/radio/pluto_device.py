@@ -130,7 +130,9 @@ class PlutoDevice:
             return False
 
     def unmute(self) -> None:
-        """The carrier at the gain that was asked for."""
+        """The carrier at the gain that was asked for, unless it is to stay mute."""
+        if self._choice.mute:
+            return
         try:
             tx_lo(self.context).attrs["powerdown"].value = "0"
             for i in range(self._channels):
@@ -159,6 +161,11 @@ class PlutoDevice:
         facts = self.context.attrs
         model, serial, firmware = (facts.get(key, "") for key in ("hw_model", "hw_serial", "fw_version"))
         return RadioIdentity("pluto", self._choice.address, model, serial, firmware)
+
+    @property
+    def virtual(self) -> bool:
+        """Whether nothing leaves it by radio: it says so, or lies at an address of this machine itself."""
+        return bool(self.pace) or self._choice.address.startswith("ip:127.")
 
     @property
     def pace(self) -> str:

@@ -16,6 +16,7 @@ ALLOWED = {
     "rx_gain_db": (-10.0, 73.0),
     "lead_s": (0.0, 10.0),
     "wait_s": (0.0, 60.0),
+    "mute": (0.0, 1.0),
 }
 
 
@@ -28,6 +29,7 @@ class Choice(msgspec.Struct, frozen=True):
     rx_gain_db: float
     lead_s: float = 0.0
     wait_s: float = 0.0  # for the device to appear: a virtual one may start together with this process
+    mute: float = 0.0  # 1: nothing is radiated whatever is sent, as digital loopback wants it
 
 
 def parse(uri: str, settings: RadioSettings) -> Choice:
@@ -40,7 +42,7 @@ def parse(uri: str, settings: RadioSettings) -> Choice:
     """
     address, *options = uri.partition(":")[2].split(",")
     values = {"lo_hz": settings.lo_hz, "tx_gain_db": settings.tx_gain_db, "rx_gain_db": settings.rx_gain_db}
-    values |= {"lead_s": 0.0, "wait_s": 0.0}
+    values |= {"lead_s": 0.0, "wait_s": 0.0, "mute": 0.0}
     if address.partition(":")[0] not in ("ip", "usb", "local"):
         raise RadioError(f"{uri}: write pluto:ip:ADDRESS or pluto:usb:BUS.PORT.INTERFACE; `iio_info -s` lists them")
     for option in options:

@@ -1,4 +1,4 @@
-"""How a test waits for a process of a run: by the events in its folder, with a deadline that only liveness needs."""
+"""How a test waits for what another thread or process does, with a deadline that only liveness needs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def await_event(folder: Path, kind: type[AnyEvent], process: subprocess.Popen[st
         time.sleep(LOOK_S)
 
 
-def wait_until(is_so: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+def wait_until(is_so: Callable[[], object], deadline_s: float = DEADLINE_S, look_s: float = LOOK_S) -> None:
     """Return once it is so; fail if it is not by then."""
     deadline = time.monotonic() + deadline_s
     while not is_so():
         assert time.monotonic() < deadline, f"not so within {deadline_s} s"
-        time.sleep(LOOK_S)
+        time.sleep(look_s)

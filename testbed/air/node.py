@@ -26,7 +26,7 @@ def open_ports(medium: Medium, config: AirConfig) -> AirServer | PlutoAir:
     """ZeroMQ ports, or virtual Plutos; one kind for all radios of a run."""
     if all(port.pluto for port in config.ports):
         return PlutoAir(medium, config.ports)
-    return AirServer(medium, config.ports, config.air.block_samples)
+    return AirServer(medium, config.ports, config.air.block_samples, pace=config.air.pace)
 
 
 def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from testbed.config.air import Air
 from testbed.config.scenario import EdgePart, ServerPart, Switch
-from testbed.config.strict import Strict
+from testbed.config.strict import Strict, check
 from testbed.phy.waveform import Waveform
+
+PATTERNS = ("req-rep", "pub-sub", "push-pull")  # of ZeroMQ
 
 
 class AirPort(Strict, frozen=True):
@@ -17,6 +19,11 @@ class AirPort(Strict, frozen=True):
     rx: list[str] = []  # endpoints the air binds and the radio connects to, one an antenna
     pluto: str = ""  # instead of endpoints: the address at which the air presents this radio as a virtual Pluto
     antennas: int = 1  # of a receiver that is a virtual Pluto
+    pattern: str = "req-rep"  # of its endpoints; in all of them who has samples binds, and who wants them connects
+    external: bool = False  # somebody else's program, which may come, go and return
+
+    def __post_init__(self) -> None:
+        check(self.pattern in PATTERNS, f"ports.{self.name}.pattern", self.pattern, ", ".join(PATTERNS))
 
 
 class AirConfig(Strict, frozen=True):

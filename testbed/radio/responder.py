@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import zmq
 
-from testbed.radio.sockets import Link, explained, requested
+from testbed.radio.sockets import LOSSES, Link, explained, requested
 
 MAX_REQUEST_BYTES = 256  # libzmq drops who sends more; a request has 4
 MAX_WAITING = 64  # messages unread, and peers that wait for the place of the one that is served
@@ -65,10 +65,11 @@ class Responder(Link):
     ) -> None:
         super().__init__(context, zmq.ROUTER, endpoint, name, timeout_s)
         self.pending: int | None = None
+        self._with_losses = False  # what is pending was asked for so
         self._slice = slice_samples
         self._report = report
         self._peer: Peer | None = None
-        self._line: dict[Peer, int] = {}  # who waits, and for how many samples
+        self._line: dict[Peer, tuple[int, bool]] = {}  # who waits, for how many samples, and whether with losses
         self._open: dict[int, str] = {}  # descriptor and address of each connection
         self._new: set[int] = set()  # of these, who may not have shaken hands yet
         self._handshakes = 0  # since a peer last left
@@ -98,24 +99,38 @@ class Responder(Link):
         if sender is None or len(frames) != 3 or len(frames[1]):
             self._tell(sender, f"a message that is no request: {PATTERN}")
             return
-        count = requested(frames[2].bytes, self._slice)
+        body = frames[2].bytes
+        count, with_losses = requested(body, self._slice), body[4:] == LOSSES
         if count is None:
-            self._tell(sender, f"a request of {len(frames[2])} bytes: allowed are 4 and 1")
+            self._tell(sender, f"a request of {len(body)} bytes: allowed are 4 and 1")
             self._send(sender, b"")  # so that its socket is not stuck
         elif self._peer is None or sender.identity == self._peer.identity:
             self._peer, self.pending, self._known = sender, count, True
+            self._with_losses = with_losses
         else:
             self._tell(sender, f"a request, while {self._peer.address} is served: one peer at a time")
             if sender in self._line or len(self._line) < MAX_WAITING:
-                self._line[sender] = count
+                self._line[sender] = count, with_losses
 
-    def answer(self, samples: np.ndarray) -> bool:
+    @property
+    def served(self) -> bool:
+        """Whether somebody has asked, and is there."""
+        return self._peer is not None
+
+    @property
+    def hears_of_losses(self) -> bool:
+        """Whether the open request wants to know what was lost."""
+        return self._with_losses
+
+    def answer(self, samples: np.ndarray, lost: int = 0) -> bool:
         """Send what ``pending`` asks for.
 
         Parameters
         ----------
         samples : [n] complex64
             A request for nothing gets nothing; one that asks for nothing for ever is not waited for.
+        lost : int
+            Samples lost before these; said if the request wants to know.
 
         Returns
         -------
@@ -126,11 +141,13 @@ class Responder(Link):
         self.pending = None
         if len(samples):
             self.progressed()
+        if self._with_losses:
+            return self._send(self._peer, lost.to_bytes(8, "little"), samples)
         return self._send(self._peer, samples)
 
-    def _send(self, peer: Peer, body: object) -> bool:
+    def _send(self, peer: Peer, *body: object) -> bool:
         try:
-            self.socket.send_multipart([peer.identity, b"", body])
+            self.socket.send_multipart([peer.identity, b"", *body])
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
@@ -178,7 +195,7 @@ class Responder(Link):
             self.progressed()
             if self._line:
                 self._peer = next(iter(self._line))
-                self.pending = self._line.pop(self._peer)
+                self.pending, self._with_losses = self._line.pop(self._peer)
         elif self._failed:
             self._foreign = "something connected that speaks no ZeroMQ"
         elif descriptor in self._new:  # libzmq closes without a word where the pattern does not fit

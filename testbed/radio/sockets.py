@@ -20,6 +20,7 @@ LOST_S = 1.0  # a peer that had been connected and is not back after this is gon
 CLOSE_S = 0.3  # a thread sees an order to stop well within this
 FLUSH_MS = 200  # a closing transmitter's last answer may still lie in its socket
 STALL_S = 60.0  # connected, but does not go on: long enough for a peer that compiles kernels or encodes a large picture
+LOSSES = b"loss"  # ends a request whose answer shall say what was lost
 ASK_AGAIN_S = 5e-3  # after an answer without samples
 HEARTBEAT_MS = 1000  # between ZMTP heartbeats, which libzmq itself answers; they unmask a stopped or unplugged peer
 
@@ -46,6 +47,11 @@ class Link:
         Who the peer is, in words for messages.
     timeout_s : float
         After which a peer that never connected is named.
+
+    Attributes
+    ----------
+    stall_s : float
+        How long a peer that is there may do nothing; 60 s unless set.
     """
 
     LACKS = ""  # what a peer that is there fails to do
@@ -54,6 +60,7 @@ class Link:
         self.endpoint = endpoint
         self.name = name
         self.timeout_s = timeout_s
+        self.stall_s = STALL_S
         self.socket = context.socket(kind)
         for option, value in (
             (zmq.LINGER, 0),
@@ -91,14 +98,14 @@ class Link:
         PeerUnreachable
             If it never connected within ``timeout_s``; the message says what did instead.
         PeerLost
-            If it went away, or is there but does not go on for 60 s.
+            If it went away, or is there but does not go on for ``stall_s``.
         """
         self.watch()
         waited = time.monotonic() - self._since
         if self._is_there():
-            if waited > STALL_S:
+            if waited > self.stall_s:
                 who = f"{self.name} at {self.endpoint}"
-                raise PeerLost(f"{who} is connected but {self.LACKS} for {STALL_S:.0f} s{self._besides()}")
+                raise PeerLost(f"{who} is connected but {self.LACKS} for {self.stall_s:.0f} s{self._besides()}")
         elif self._known:
             if waited > LOST_S:
                 raise PeerLost(f"{self.name} at {self.endpoint} went away{self._what_is_left()}")
@@ -106,6 +113,11 @@ class Link:
             raise PeerUnreachable(
                 f"{self.name} does not answer at {self.endpoint} within {self.timeout_s:g} s: {self._why_absent()}"
             )
+
+    @property
+    def there(self) -> bool:
+        """Whether the peer is there, by what `watch` has seen."""
+        return self._is_there()
 
     def close(self, linger_ms: int = 0) -> None:
         """Free the socket; what it holds may still leave within ``linger_ms`` while the context ends."""
@@ -133,6 +145,8 @@ class Link:
 class Requester(Link):
     """Asks one peer, which is bound (REP), for samples: connects a REQ socket.
 
+    ``with_losses`` asks in the testbed's own way, so that a peer of its own says how many samples it lost.
+
     Raises
     ------
     RadioError
@@ -141,8 +155,11 @@ class Requester(Link):
 
     LACKS = "sends nothing"
 
-    def __init__(self, context: zmq.Context, endpoint: str, name: str, timeout_s: float) -> None:
+    def __init__(
+        self, context: zmq.Context, endpoint: str, name: str, timeout_s: float, with_losses: bool = False
+    ) -> None:
         super().__init__(context, zmq.REQ, endpoint, name, timeout_s)
+        self._with_losses = with_losses
         self._shaken = False
         self._unsent: bytes | None = None
         self._fruitless = False  # the last answer brought no sample, and the time that the peer is given runs on
@@ -157,6 +174,11 @@ class Requester(Link):
             raise explained(error, endpoint, name) from None
 
     @property
+    def abandoned(self) -> bool:
+        """Whether who was asked has left: its answer will not come, and this socket cannot ask another."""
+        return self.asked and self._unsent is None and self._known and not self._shaken
+
+    @property
     def waiting(self) -> bool:
         """Whether samples were asked for and have not come."""
         return self.asked or self._fruitless
@@ -168,7 +190,7 @@ class Requester(Link):
         if not self._fruitless:
             self.progressed()
         self.asked = True
-        self._unsent = request(count)
+        self._unsent = request(count, self._with_losses)
         self._send()
 
     def progressed(self) -> None:
@@ -237,20 +259,22 @@ def explained(error: zmq.ZMQError, endpoint: str, name: str) -> RadioError | Add
     )
 
 
-def request(count: int) -> bytes:
-    """The request of gr-zeromq's ``req_source``.
+def request(count: int, with_losses: bool = False) -> bytes:
+    """The request of gr-zeromq's ``req_source``, or one of the testbed's own that wants to know of lost samples.
 
     Parameters
     ----------
     count : int
         Samples wanted at most, below 2^32.
+    with_losses : bool
+        The answer shall have a frame before the samples: 8 bytes, how many were lost before them.
 
     Returns
     -------
     bytes
-        4, little-endian.
+        4, little-endian; ``LOSSES`` behind them where losses are asked for.
     """
-    return count.to_bytes(4, "little")
+    return count.to_bytes(4, "little") + (LOSSES if with_losses else b"")
 
 
 def requested(body: bytes, one_byte: int) -> int | None:
@@ -259,7 +283,8 @@ def requested(body: bytes, one_byte: int) -> int | None:
     Parameters
     ----------
     body : bytes
-        4 bytes say how many, little-endian, as gr-zeromq has it; srsRAN's one byte means ``one_byte``.
+        4 bytes say how many, little-endian, as gr-zeromq has it; srsRAN's one byte means ``one_byte``; ``LOSSES`` may
+        stand behind the 4.
     one_byte : int
         Samples.
 
@@ -268,6 +293,8 @@ def requested(body: bytes, one_byte: int) -> int | None:
     int or None
         None if it is no request.
     """
+    if len(body) == 8 and body.endswith(LOSSES):
+        body = body[:4]
     if len(body) not in (1, 4):
         return None
     return int.from_bytes(body, "little") if len(body) == 4 else one_byte

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 
+import msgspec
 import numpy as np
 import zmq
 
@@ -17,6 +18,9 @@ from testbed.radio.zmq_transmitter import Transmitter
 log = logging.getLogger(__name__)
 
 REQUEST_SAMPLES = 1_000_000  # in one request, so that answers stay below the limit of a message
+MAX_LOST_S = 3600.0  # that a peer can say it lost at once
+MAX_WAIT_S = 86_400.0
+NOTHING = np.zeros(0, dtype=np.complex64)
 
 
 class ZmqRadio:
@@ -27,9 +31,12 @@ class ZmqRadio:
     that does not ask stops the transmitter, one that does not answer stops the receiver: samples are neither lost nor
     invented. After ``finish`` whoever asks gets silence.
 
+    ``pace=realtime`` says that the peer is an air that waits for nobody: it tells how many samples were lost before
+    those that it sends, and they are there as zeros, with an event ``overflow``.
+
     Waits end in PeerUnreachable after ``settings.timeout_s`` when nobody is there, in PeerLost 1 s after the peer went
-    away, and in PeerLost after 60 s when it is there but does not go on. ``close`` may be called from any thread; a
-    call that waits then ends in RadioError.
+    away, and in PeerLost after 60 s when it is there but does not go on; ``wait_s=600`` allows the first and the last
+    more time. ``close`` may be called from any thread; a call that waits then ends in RadioError.
 
     Raises
     ------
@@ -47,7 +54,11 @@ class ZmqRadio:
     def __init__(self, uri: str, settings: RadioSettings) -> None:
         self.uri = uri
         self.settings = settings
-        tx, rx = parse(uri, settings)
+        wanted = parse(uri, settings)
+        settings = self.settings = msgspec.structs.replace(settings, timeout_s=max(settings.timeout_s, wanted.wait_s))
+        self._realtime = wanted.realtime
+        self._lost = [0] * len(wanted.rx)  # told of, and not handed on as zeros yet
+        self._left = [NOTHING] * len(wanted.rx)  # came behind those
         self._closing = threading.Event()
         self._receiving = threading.Lock()
         self._received = 0
@@ -56,10 +67,12 @@ class ZmqRadio:
         self._rx: list[Requester] = []
         self._tx: Transmitter | None = None
         try:
-            if tx:
-                self._tx = Transmitter(self._context, tx, settings)
-            for endpoint in rx:
-                self._rx.append(Requester(self._context, endpoint, "the peer of rx_port", settings.timeout_s))
+            if wanted.tx:
+                self._tx = Transmitter(self._context, wanted.tx, settings, wanted.wait_s)
+            for endpoint in wanted.rx:
+                name, wait_s = "the peer of rx_port", settings.timeout_s
+                self._rx.append(Requester(self._context, endpoint, name, wait_s, wanted.realtime))
+                self._rx[-1].stall_s = max(self._rx[-1].stall_s, wanted.wait_s)
         except BaseException:
             self.close()
             raise
@@ -72,8 +85,8 @@ class ZmqRadio:
 
     @property
     def paced(self) -> bool:
-        """Its peers ask for samples and wait for them."""
-        return True
+        """Its peers ask for samples and wait for them, unless they keep to real time."""
+        return not self._realtime
 
     @property
     def identity(self) -> RadioIdentity:
@@ -122,33 +135,59 @@ class ZmqRadio:
     def _take(self, out: np.ndarray, filled: list[int], events: list[RadioEvent]) -> None:
         """Ask for what is missing, wait a little for answers, store them."""
         count = out.shape[1]
+        for i in range(len(self._rx)):
+            self._store(i, out, filled, events)
         poller = zmq.Poller()
         open_links = [(i, link) for i, link in enumerate(self._rx) if filled[i] < count]
         for i, link in open_links:
             link.ask(min(count - filled[i], REQUEST_SAMPLES))
             poller.register(link.socket, zmq.POLLIN)
+        if not open_links:
+            return
         all_asked = all(link.asked for _, link in open_links)
         ready = dict(poller.poll(POLL_MS if all_asked else int(ASK_AGAIN_S * 1e3)))
         if self._closing.is_set():
             raise RadioError(f"{self.uri}: closed while receiving")
         for i, link in open_links:
-            x = self._answer(link, count - filled[i], events, filled[i]) if link.socket in ready else None
-            if x is None:
+            answer = self._answer(link, count - filled[i], events, filled[i]) if link.socket in ready else None
+            if answer is None:
                 link.check()
                 continue
-            out[i, filled[i] : filled[i] + len(x)] = x
-            filled[i] += len(x)
+            self._lost[i], self._left[i] = answer
+            self._store(i, out, filled, events)
             link.progressed()
 
-    def _answer(self, link: Requester, wanted: int, events: list[RadioEvent], at: int) -> np.ndarray | None:
-        """Samples that came, at most as many as are wanted; None if there is none in what came."""
-        parts = link.answer()
+    def _store(self, i: int, out: np.ndarray, filled: list[int], events: list[RadioEvent]) -> None:
+        """Put what came of one antenna where it belongs: zeros for what was lost, then the samples behind them."""
+        row, begin = out[i], filled[i]
+        end = begin + min(self._lost[i], len(row) - begin)
+        if end > begin:
+            row[begin:end] = 0
+            detail = f"rx{i}: taken too late"
+            events.append(RadioEvent("overflow", self._received + begin, end - begin, detail))
+            self._lost[i] -= end - begin
+        if not self._lost[i]:
+            x = self._left[i][: len(row) - end]
+            row[end : end + len(x)] = x
+            end += len(x)
+            self._left[i] = self._left[i][len(x) :]
+        filled[i] = end
+
+    def _answer(self, link: Requester, wanted: int, events: list[RadioEvent], at: int) -> tuple[int, np.ndarray] | None:
+        """How many samples were lost, and those that came, at most as many as are wanted; None if it is neither."""
+        parts, lost = link.answer(), 0
+        if self._realtime and parts is not None and len(parts) == 2 and len(parts[0]) == 8:
+            lost = int.from_bytes(parts.pop(0), "little")
         x = None if parts is None else samples_of(parts)
-        if x is not None and len(x) <= wanted:
-            return x if len(x) else None
-        what = (
-            "what is no answer" if parts is None else "no whole samples" if x is None else f"{len(x)} samples unasked"
-        )
+        most = round(MAX_LOST_S * self.settings.sample_rate_hz)
+        if x is not None and len(x) <= wanted and lost <= most:
+            return (lost, x) if len(x) or lost else None
+        if lost > most:
+            what = f"that {lost} samples are lost: more than {MAX_LOST_S:.0f} s of them are not believed"
+        elif parts is None:
+            what = "what is no answer"
+        else:
+            what = "no whole samples" if x is None else f"{len(x)} samples unasked"
         detail = f"{link.endpoint} sent {what}"
         if not events:
             log.warning("%s: %s: ignored", self.uri, detail)
@@ -202,13 +241,28 @@ def in_range(samples: np.ndarray, channels: int, uri: str) -> np.ndarray:
     return x
 
 
-def parse(uri: str, settings: RadioSettings) -> tuple[list[str], list[str]]:
-    """Endpoints of the transmit and receive ports that the settings ask for."""
+class Wanted(msgspec.Struct, frozen=True):
+    """What a URI says."""
+
+    tx: list[str]
+    rx: list[str]
+    realtime: bool = False
+    wait_s: float = 0.0
+
+
+def parse(uri: str, settings: RadioSettings) -> Wanted:
+    """Endpoints of the transmit and receive ports that the settings ask for, and how their peers are waited for."""
     _, _, text = uri.partition(":")
     arguments = dict(part.partition("=")[::2] for part in text.split(",") if part)
     rate = arguments.pop("base_srate", None)
     if rate is not None and not same_rate(rate, settings.sample_rate_hz):
         raise RadioError(f"{uri}: base_srate = {rate}: the waveform's rate is {settings.sample_rate_hz:g}")
+    pace = arguments.pop("pace", "lockstep")
+    if pace not in ("lockstep", "realtime"):
+        raise RadioError(f"{uri}: pace = {pace}: allowed: lockstep, realtime")
+    wait_s = number_of(arguments.pop("wait_s", "0"))
+    if wait_s is None or not 0 <= wait_s <= MAX_WAIT_S:
+        raise RadioError(f"{uri}: wait_s: allowed: 0..{MAX_WAIT_S:g}")
     chosen: dict[str, list[str]] = {}
     for kind, channels in (("tx_port", settings.tx_channels), ("rx_port", settings.rx_channels)):
         keys = [f"{kind}{i or ''}" for i in range(channels)]
@@ -219,14 +273,20 @@ def parse(uri: str, settings: RadioSettings) -> tuple[list[str], list[str]]:
     unknown = [key for key in arguments if not re.fullmatch(r"[rt]x_port\d*", key)]
     if unknown:
         raise RadioError(
-            f"{uri}: {', '.join(unknown)}: unknown; known: tx_port, tx_port1.., rx_port, rx_port1.., base_srate"
+            f"{uri}: {', '.join(unknown)}: unknown; known: tx_port, tx_port1.., rx_port, rx_port1.., base_srate, "
+            "pace, wait_s"
         )
-    return chosen["tx_port"], chosen["rx_port"]
+    return Wanted(chosen["tx_port"], chosen["rx_port"], pace == "realtime", wait_s)
 
 
 def same_rate(text: str, rate_hz: float) -> bool:
     """Whether ``text`` is a number, and that one."""
+    return number_of(text) == rate_hz
+
+
+def number_of(text: str) -> float | None:
+    """The number that ``text`` is; None if it is none."""
     try:
-        return float(text) == rate_hz
+        return float(text)
     except ValueError:
-        return False
+        return None

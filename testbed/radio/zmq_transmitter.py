@@ -26,7 +26,7 @@ SLICE_S = 1e-3  # an answer to srsRAN's request of one byte carries at most so m
 class Transmitter:
     """Answers requests for samples, every antenna at its own pace; see `testbed.radio.zmq.ZmqRadio`."""
 
-    def __init__(self, context: zmq.Context, endpoints: list[str], settings: RadioSettings) -> None:
+    def __init__(self, context: zmq.Context, endpoints: list[str], settings: RadioSettings, wait_s: float) -> None:
         self._where = endpoints[0]
         self._changed = threading.Condition()
         self._queue: deque[np.ndarray] = deque()
@@ -43,8 +43,9 @@ class Transmitter:
         try:
             for endpoint in endpoints:
                 slice_samples = max(1, round(settings.sample_rate_hz * SLICE_S))
-                name, wait_s = "the peer of tx_port", settings.timeout_s
-                self._links.append(Responder(context, endpoint, name, wait_s, slice_samples, self._tell))
+                name, timeout_s = "the peer of tx_port", settings.timeout_s
+                self._links.append(Responder(context, endpoint, name, timeout_s, slice_samples, self._tell))
+                self._links[-1].stall_s = max(self._links[-1].stall_s, wait_s)
         except BaseException:
             self._free()
             raise

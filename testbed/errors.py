@@ -48,6 +48,10 @@ class BoardError(SemtbError):
     """A board cannot be reached, or does not take what is deployed to it; what it had stays as it was."""
 
 
+class FirmwareError(SemtbError):
+    """A profile is wrong, or a radio or board does not take it; the message says what is as it was."""
+
+
 class CodecError(SemtbError):
     """A codec is missing, damaged, or not the one a frame was made with."""
 

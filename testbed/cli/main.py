@@ -17,6 +17,7 @@ from testbed.cli.air import air_app
 from testbed.cli.caches import tell_of_caches
 from testbed.cli.deploy import deploy_app
 from testbed.cli.federate import EXAMPLE, federate
+from testbed.cli.firmware import firmware_app
 from testbed.cli.learn import eval_app, train_app
 from testbed.cli.node import edge, server
 from testbed.cli.options import (
@@ -45,7 +46,15 @@ EPILOG_RUN = (
     "Examples:  semtb run two-users --seed 7  |  semtb run two-users --images ~/photos --set air.snr_db=10  |  "
     "semtb run my.toml --set edges.edge-1.images=/data/kodak --out results/first"
 )
-WITHOUT_KERNELS = ("doctor", "scenarios", "resolve", "switch", "watch", "deploy")  # they neither compute nor draw
+WITHOUT_KERNELS = (
+    "doctor",
+    "scenarios",
+    "resolve",
+    "switch",
+    "watch",
+    "deploy",
+    "firmware",
+)  # they neither compute nor draw
 
 EPILOG_SWEEP = (
     "Examples:  semtb sweep two-users --seeds 20  |  semtb sweep two-users --over air.snr_db=-10:25:5 "
@@ -166,6 +175,7 @@ app.add_typer(air_app, name="air")
 app.command()(edge)
 app.add_typer(deploy_app, name="deploy")
 app.add_typer(radio_app, name="radio")
+app.add_typer(firmware_app, name="firmware")
 
 
 @app.command(epilog="Example:  semtb switch --control tcp://127.0.0.1:21000 --codec new/card.json --edge edge-1")

@@ -12,7 +12,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable, Sequence
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -25,9 +25,9 @@ from testbed.control.messages import VERSION
 from testbed.data.pictures import carried, load_pictures, picture_files
 from testbed.deploy.boards import BOARD_PROGRAM, board_program
 from testbed.errors import BoardError
+from testbed.firmware.data import CHECKOUT, data_folder
 
 DISTRIBUTION = "semcom-testbed"
-CHECKOUT = Path(__file__).resolve().parents[2]
 UNIT = "semtb-edge.service"
 # What an edge imports; the rest of the distribution's dependencies serve the server, reports and training.
 EDGE_NEEDS = ("msgspec", "numba", "numpy", "onnx", "onnxruntime", "pillow", "pyzmq", "rich", "scipy", "tomli", "typer")
@@ -101,11 +101,7 @@ def wheel_of_installed(folder: Path) -> Path:
 
 def unit_text(name: str, root: str) -> str:
     """The systemd user unit of an edge that is deployed at ``root``."""
-    template = CHECKOUT / "firmware_configs" / "systemd" / UNIT
-    if checkout() is not None:
-        text = template.read_text(encoding="utf-8")
-    else:
-        text = resources.files("testbed.deploy").joinpath(UNIT).read_text(encoding="utf-8")
+    text = (data_folder() / "systemd" / UNIT).read_text(encoding="utf-8")
     escaped = root.replace("%", "%%")
     lines = [line for line in text.splitlines(keepends=True) if not line.startswith("#")]
     filled = "".join(lines).replace("@CURRENT@", f"{escaped}/current").replace("@LOG@", f"{escaped}/edge.log")

@@ -30,12 +30,13 @@ class Target(msgspec.Struct, frozen=True):
     options: tuple[str, ...] = ()  # KEY=VALUE, as ssh -o takes them
     python: str = "python3"
     base: str = BASE
+    asks: bool = False  # a program answers what ssh asks, see SSH_ASKPASS in ssh(1)
 
     def command(self, remote: str, more: Sequence[str] = ()) -> list[str]:
         """The local command that runs ``remote`` in the board's shell."""
         # No shared connection: ours must end with its process, and take its forwardings with it.
-        words = ["ssh", "-T", "-S", "none", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
-        words += ["-o", f"ServerAliveInterval={ALIVE_S}", "-o", "LogLevel=ERROR"]
+        words = ["ssh", "-T", "-S", "none", "-o", f"BatchMode={'no' if self.asks else 'yes'}"]
+        words += ["-o", f"ConnectTimeout={CONNECT_S}", "-o", f"ServerAliveInterval={ALIVE_S}", "-o", "LogLevel=ERROR"]
         words += [] if self.port is None else ["-p", str(self.port)]
         words += ["-i", os.path.expanduser(self.identity)] if self.identity else []
         for option in self.options:
@@ -95,7 +96,7 @@ def explain(target: Target, status: int, errors: Sequence[str], output: str) -> 
         if "Host key verification failed" in text or "host key is known" in text:
             return (
                 f"{host}: its host key is not known here yet. Connect once with `{by_hand}`, compare the fingerprint "
-                "that it shows with the board's, and deploy again"
+                "that it shows with the board's, and try again"
             )
         if "Permission denied" in text:
             copy = by_hand.replace("ssh", "ssh-copy-id", 1)

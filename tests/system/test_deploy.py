@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import textwrap
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -30,6 +27,7 @@ from testbed.experiments.scenario_files import open_scenario
 from testbed.experiments.simulate import simulate
 from testbed.record.folder import RunFolder
 from testbed.record.schema import metrics_bytes, read_result
+from tests.sshd import SshServer
 
 pytestmark = [pytest.mark.needs("sshd"), pytest.mark.timeout(180)]
 Run = Any  # of conftest.py, which pytest loads and nobody imports
@@ -43,48 +41,12 @@ GONE_S = 8.0  # after the end of a run nothing of it may be left on the board; t
 LASTING = ("--set", "air.block_samples=64")
 
 
-class Board:
-    """An SSH server of the test's own, with keys of its own, and a folder that stands for the board's disk."""
+class Board(SshServer):
+    """Beside the server a folder that stands for the board's disk."""
 
     def __init__(self, folder: Path, sshd: str) -> None:
-        self.folder = folder
+        super().__init__(folder, sshd)
         self.disk = folder / "disk"
-        self.host = f"{getpass.getuser()}@127.0.0.1"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        for key in ("host-key", "key", "stranger"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
-        shutil.copyfile(folder / "key.pub", folder / "authorized_keys")
-        kind, key = (folder / "host-key.pub").read_text().split()[:2]
-        (folder / "known").write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
-        config = f"""\
-            Port {self.port}
-            ListenAddress 127.0.0.1
-            HostKey {folder}/host-key
-            AuthorizedKeysFile {folder}/authorized_keys
-            PidFile none
-            PermitRootLogin yes
-            StrictModes no
-            UsePAM no
-            PasswordAuthentication no
-            KbdInteractiveAuthentication no
-            """
-        (folder / "sshd_config").write_text(textwrap.dedent(config))
-        if os.getuid() == 0:
-            Path("/run/sshd").mkdir(exist_ok=True)  # which the service's own start would make
-        with (folder / "sshd.log").open("wb") as log:
-            command = [sshd, "-D", "-e", "-f", str(folder / "sshd_config")]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        end = time.monotonic() + 20
-        while socket.socket().connect_ex(("127.0.0.1", self.port)):
-            assert self.process.poll() is None and time.monotonic() < end, (folder / "sshd.log").read_text()
-            time.sleep(0.05)
-
-    def ssh_options(self, key: str = "key", known: str = "known") -> list[str]:
-        """As a person who knows this board's host key has them, whatever else is in this user's own files."""
-        known_hosts = [f"UserKnownHostsFile={self.folder / known}", "GlobalKnownHostsFile=/dev/null"]
-        return [*known_hosts, f"IdentityFile={self.folder / key}", "IdentitiesOnly=yes"]
 
     def reach(self, to: str = "", python: str = sys.executable, disk: str = "", **keys: str) -> list[str]:
         """Options of `semtb deploy` that lead here."""
@@ -132,8 +94,7 @@ class Board:
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     made = Board(tmp_path_factory.mktemp("board"), probes.ssh_server())
     yield made
-    made.process.terminate()
-    made.process.wait(10)
+    made.stop()
     for left in made.processes():
         left.kill()
 
@@ -369,7 +330,7 @@ def test_an_installation_without_a_checkout_makes_the_same_wheel(deployed: Board
     }
     for shipped in ("testbed/deploy/board/answer.py", "testbed/codec/zoo/deepjscc-cifar10.encoder.onnx"):
         assert wheel.read(shipped) == (ROOT / shipped).read_bytes()
-    assert wheel.read("testbed/deploy/semtb-edge.service") == (ROOT / UNIT).read_bytes()
+    assert wheel.read(f"testbed/firmware/{UNIT}") == (ROOT / UNIT).read_bytes()
     (record,) = [name for name in names if name.endswith(".dist-info/RECORD")]
     assert {line.rpartition(",")[0].rpartition(",")[0] for line in wheel.read(record).decode().splitlines()} == names
 

@@ -56,6 +56,9 @@ def test_the_wheel_holds_the_packages_and_nothing_of_the_tests(wheel):
         "zoo/dnn.onnx",
         "two-users.toml",
         ".html.j2",
+        "firmware_configs/pluto/2r2t.toml",
+        "firmware_configs/pluto/fir/ota.ftr",
+        "firmware_configs/systemd/semtb-edge.service",
     ):
         assert any(name.endswith(needed) for name in names), needed
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -70,3 +73,11 @@ def test_the_wheel_runs_the_main_job(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     (report,) = tmp_path.glob("runs/*-two-users-*/report.html")
     assert report.stat().st_size > 10_000
+
+
+def test_the_wheel_brings_profiles_and_filters_that_are_read_where_it_is_installed(installed, tmp_path):
+    done = run(installed, "semtb", "firmware", "list", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    words = "".join(word for word in done.stdout.split() if word != "│")
+    assert "jetson-max" in words
+    assert f"{installed}/lib" in words

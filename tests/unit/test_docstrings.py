@@ -14,6 +14,7 @@ from testbed import errors
 
 ROOT = Path(__file__).parents[2]
 NUMERIC = (
+    "calibration",
     "testbed/units.py",
     "testbed/phy",
     "testbed/channels",

@@ -147,6 +147,7 @@ class Receiver:
                     symbols=read_data(separated.x_hat[user], self.waveform),
                     no_eff=read_data(separated.no_eff[user], self.waveform),
                     cfo_hz=float(separated.user_cfo_hz[user]),
+                    delay_samples=float(separated.user_delay_samples[user]),
                 )
                 for user in self.users
             ],

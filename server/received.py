@@ -21,6 +21,8 @@ class UserFrame(msgspec.Struct, frozen=True):
         Variance of their errors: noise, the other users, and the error of the channel estimate.
     cfo_hz : float
         The user's offset from the receiver's oscillator.
+    delay_samples : float
+        Mean delay of the user's paths behind the frame's ``first_sample``.
     """
 
     user: int
@@ -28,6 +30,7 @@ class UserFrame(msgspec.Struct, frozen=True):
     symbols: np.ndarray
     no_eff: np.ndarray
     cfo_hz: float
+    delay_samples: float
 
 
 class ReceivedFrame(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from server.estimation import Estimator
 from server.synchronisation import FoundFrame
 from testbed.errors import ScenarioError
 from testbed.phy import ofdm, sync
+from testbed.phy.arrival import mean_delays
 from testbed.phy.waveform import Waveform
 
 Clock = Callable[[], float]
@@ -35,6 +36,8 @@ class SeparatedFrame(msgspec.Struct, frozen=True):
         Offset common to the users, which was taken out of the samples.
     user_cfo_hz : [U] float64
         Offset of each user from the receiver's oscillator.
+    user_delay_samples : [U] float64
+        Mean delay of each user's paths behind the frame's start.
     timing_samples : float
         Delay behind the frame's start of the middle between the first and the last arrival of any user.
     no : float
@@ -49,6 +52,7 @@ class SeparatedFrame(msgspec.Struct, frozen=True):
     no_eff: np.ndarray
     cfo_hz: float
     user_cfo_hz: np.ndarray
+    user_delay_samples: np.ndarray
     timing_samples: float
     no: float
     channel: np.ndarray
@@ -94,14 +98,16 @@ class SinglePass:
         received = Received(np.moveaxis(grid, 0, -1), Channel(estimate.h_hat, estimate.error_variance), estimate.no)
         posterior = self._detect(received)
         times.append(self._clock())
+        channel = estimate.h_hat[self.waveform.pilot_symbols]
         return SeparatedFrame(
             x_hat=np.moveaxis(posterior.x_hat, -1, 0),
             no_eff=np.moveaxis(posterior.no_eff, -1, 0),
             cfo_hz=cfo_hz,
             user_cfo_hz=cfo_hz + np.asarray(estimate.user_cfo_hz, np.float64),
+            user_delay_samples=sync.window_offset(arrivals, self.waveform) + mean_delays(channel, self.waveform),
             timing_samples=(arrivals[0] + arrivals[1]) / 2,
             no=estimate.no,
-            channel=estimate.h_hat[self.waveform.pilot_symbols],
+            channel=channel,
             stage_s=dict(zip(("sync", "estimate", "detect"), map(float, np.diff(times)), strict=True)),
         )
 

@@ -28,6 +28,7 @@ def frame_arrays(frame: ReceivedFrame) -> dict[str, np.ndarray]:
             f"symbols_{u.user}": u.symbols,
             f"no_eff_{u.user}": u.no_eff,
             f"cfo_hz_{u.user}": np.float64(u.cfo_hz),
+            f"delay_samples_{u.user}": np.float64(u.delay_samples),
         }
     return {name: np.asarray(value) for name, value in arrays.items()}
 
@@ -44,6 +45,7 @@ def frame_from_arrays(arrays: Mapping[str, np.ndarray]) -> ReceivedFrame:
                 symbols=arrays[f"symbols_{user}"],
                 no_eff=arrays[f"no_eff_{user}"],
                 cfo_hz=float(arrays[f"cfo_hz_{user}"]),
+                delay_samples=float(arrays[f"delay_samples_{user}"]),
             )
         )
     return ReceivedFrame(

@@ -243,6 +243,7 @@ def frame_event(number: int, frame: ReceivedFrame) -> FrameReceived:
                 picture=part.header.picture if part.header else None,
                 part=part.header.part if part.header else None,
                 cfo_hz=part.cfo_hz,
+                delay_samples=part.delay_samples,
                 mean_no_eff=float(np.mean(part.no_eff, dtype=np.float64)),
             )
             for part in frame.users

@@ -72,6 +72,7 @@ class UserPart(msgspec.Struct, frozen=True, kw_only=True):
     picture: int | None
     part: int | None
     cfo_hz: float | None
+    delay_samples: float | None  # behind first_sample
     mean_no_eff: float | None  # of unit-power symbols; None where it is not finite
 
 

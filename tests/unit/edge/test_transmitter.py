@@ -66,7 +66,7 @@ def frames_of(codec, pictures, user=0):
             )
             number += 1
             data = padded[part * size : (part + 1) * size]
-            yield received(UserFrame(user, header, data, np.full(size, 1e-3, np.float32), 0.0))
+            yield received(UserFrame(user, header, data, np.full(size, 1e-3, np.float32), 0.0, 0.0))
 
 
 def received(*users: UserFrame) -> ReceivedFrame:
@@ -166,7 +166,7 @@ def test_pictures_past_65536_are_told_apart(rng, monkeypatch):
     assembler, size = PictureAssembler(PixelCodec()), WAVEFORM.data_elements
     noise, symbols = np.full(size, 1e-3, np.float32), np.zeros(size, np.complex64)
     for header in (headers[99], headers[99 + 65_536]):
-        (done,) = assembler.add(received(UserFrame(0, header, symbols, noise, 0.0)))
+        (done,) = assembler.add(received(UserFrame(0, header, symbols, noise, 0.0, 0.0)))
         assert done.picture == header.picture
 
 

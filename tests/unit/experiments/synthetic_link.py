@@ -57,12 +57,12 @@ def part_of(
     symbols, no_eff = np.full(SIZE, PADDING, np.complex64), np.full(SIZE, PADDING_NO, np.float32)
     symbols[: len(sent)] = sent * (1 + 1j * np.sqrt(errors.made)) / scale
     no_eff[: len(sent)] = errors.reported / scale**2
-    return UserFrame(user, header_of(codec, user, picture, part, pixels, scale), symbols, no_eff, 0.0)
+    return UserFrame(user, header_of(codec, user, picture, part, pixels, scale), symbols, no_eff, 0.0, 0.0)
 
 
 def silent(user: int) -> UserFrame:
     """A user whose header failed its CRC; its symbols are far off."""
-    return UserFrame(user, None, np.full(SIZE, PADDING, np.complex64), np.full(SIZE, PADDING_NO, np.float32), 0.0)
+    return UserFrame(user, None, np.full(SIZE, PADDING, np.complex64), np.full(SIZE, PADDING_NO, np.float32), 0.0, 0.0)
 
 
 def frame_of(number: int, cfo_hz: float, *users: UserFrame) -> ReceivedFrame:

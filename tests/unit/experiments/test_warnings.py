@@ -61,7 +61,7 @@ def heard(user: int, picture: int, part: int) -> ReceivedFrame:
         scale=1.0,
     )
     ones, noise = np.ones(SIZE, np.complex64), np.full(SIZE, 0.1, np.float32)
-    users = [UserFrame(user, header, ones, noise, 0.0), UserFrame(1 - user, None, ones, noise, 0.0)]
+    users = [UserFrame(user, header, ones, noise, 0.0, 0.0), UserFrame(1 - user, None, ones, noise, 0.0, 0.0)]
     channel = np.ones((len(WAVEFORM.pilot_symbols), WAVEFORM.occupied_subcarriers, 2, 2), np.complex64)
     return ReceivedFrame(0, 0.0, 0.0, 1.0, 1e-3, users, channel, {})
 

@@ -40,7 +40,7 @@ from testbed.record.events import (
 )
 from testbed.record.folder import EVENTS, EVENTS_ADDRESS, RunFolder
 
-PART = UserPart(user=0, header=True, picture=1, part=2, cfo_hz=3.5, mean_no_eff=0.1)
+PART = UserPart(user=0, header=True, picture=1, part=2, cfo_hz=3.5, delay_samples=1.25, mean_no_eff=0.1)
 ALL: list[AnyEvent] = [
     RunOpened(run="x", nodes=["edge-1"]),
     Bound(control="tcp://127.0.0.1:1"),

@@ -47,7 +47,7 @@ def frame(picture: int, part: int, digest: int, user: int = 0) -> ReceivedFrame:
         k=2 * SYMBOLS,
         scale=1.0,
     )
-    data = UserFrame(user, header, np.ones(SYMBOLS, np.complex64), np.ones(SYMBOLS, np.float32), 0.0)
+    data = UserFrame(user, header, np.ones(SYMBOLS, np.complex64), np.ones(SYMBOLS, np.float32), 0.0, 0.0)
     return ReceivedFrame(0, 0.0, 0.0, 1.0, 1e-3, [data], np.zeros((1, 1, 1, 1), np.complex64), {})
 
 

@@ -34,7 +34,7 @@ def frame(part: int, symbols: np.ndarray, no_eff: np.ndarray, scale: float) -> R
     header = Header(
         user=0, frame=part, picture=0, part=part, codec=1, codec_hash=0xA, height=300, width=400, k=120_000, scale=scale
     )
-    data = UserFrame(0, header, symbols.astype(np.complex64), no_eff.astype(np.float32), 0.0)
+    data = UserFrame(0, header, symbols.astype(np.complex64), no_eff.astype(np.float32), 0.0, 0.0)
     return ReceivedFrame(0, 0.0, 0.0, 1.0, 1e-3, [data], np.zeros((1, 1, 1, 1), np.complex64), {})
 
 

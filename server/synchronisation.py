@@ -8,8 +8,8 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from server.stream import SampleStream
 from testbed.phy import sync
+from testbed.phy.stream import SampleStream
 from testbed.phy.waveform import Waveform
 
 SEARCH_PERIODS = 18  # starts searched at once, in fft_size: three blocks of the correlator, 1.2 ms

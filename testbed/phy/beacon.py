@@ -14,8 +14,9 @@ import numpy as np
 
 from testbed.errors import ShapeError
 from testbed.phy import ofdm, polar
+from testbed.phy.burst import burst_delay, cut_burst, fit_offset, mean_channel, received_elements, symbol_times
 from testbed.phy.correlator import lags_at_once, strongest, threshold, word_spectra
-from testbed.phy.fine_sync import derotate, strongest_delay
+from testbed.phy.fine_sync import derotate
 from testbed.phy.modulation import qpsk, qpsk_llr
 from testbed.phy.sequences import gold_bits
 from testbed.phy.waveform import Waveform
@@ -31,8 +32,6 @@ CODE_BITS = 512
 SEQUENCE = 0x5BEA  # c_init of the Gold sequence of all elements, apart from those of the preamble
 HYPOTHESIS_STEP = 0.5  # of the resolution of the word that is searched for
 FALSE_ALARMS = 1e-6  # of a search over one period; a burst of noise has no number that passes its CRC, too
-GRID_STEP = 0.125  # of a burst's resolution, for the likelihood of the offset, which Newton steps refine
-NEWTON_STEPS = 4
 
 
 class BeaconFound(msgspec.Struct, frozen=True):
@@ -209,33 +208,28 @@ def measure_beacon(
     ShapeError
         If ``samples`` does not hold the burst and a prefix on each side.
     """
-    before = waveform.cp_samples
-    first, end = start - before, start + burst_samples(waveform) + before
-    if first < 0 or end > samples.shape[-1]:
-        raise ShapeError(f"samples {samples.shape}: samples {first}..{end} are wanted")
-    burst = np.nan_to_num(np.asarray(samples[:, first:end], np.complex64), nan=0.0, posinf=0.0, neginf=0.0)
-    known = np.array(KNOWN_SYMBOLS)
+    burst = cut_burst(samples, waveform, start, SYMBOLS)
+    times, known = symbol_times(SYMBOLS, waveform), np.array(KNOWN_SYMBOLS)
     range_hz = 0.5 * waveform.sample_rate_hz / waveform.symbol_samples
     if number is None:
         for reach_hz in (range_hz, range_hz / 4):  # again, since an offset of kilohertz leaks between subcarriers
-            grid = _received(burst, waveform, cfo_hz)
-            cfo_hz += _offset(grid[:, known] * _grid(waveform, 0)[known].conj(), known, waveform, reach_hz)
-        grid = _received(burst, waveform, cfo_hz)
-        number = _decode(grid, waveform)
+            grid = received_elements(burst, waveform, cfo_hz)
+            cfo_hz += fit_offset(grid[:, known] * _grid(waveform, 0)[known].conj(), times[known], reach_hz)
+        number = _decode(received_elements(burst, waveform, cfo_hz), waveform)
         if number is None:
             return None
-    sent, everything = _grid(waveform, number), np.arange(SYMBOLS)
-    grid = _received(burst, waveform, cfo_hz)
-    turned_hz = _offset(grid * sent.conj(), everything, waveform, range_hz / 4)
-    still = grid * sent.conj() * np.exp(-2j * np.pi * turned_hz * _times(everything, waveform))[:, None]
-    channel = still.mean(axis=1)
-    no = float(np.mean(np.abs(still - channel[:, None]) ** 2)) * SYMBOLS / (SYMBOLS - 1)
+    z = received_elements(burst, waveform, cfo_hz) * _grid(waveform, number).conj()
+    turned_hz = fit_offset(z, times, range_hz / 4)
+    z = z * np.exp(-2j * np.pi * turned_hz * times)[:, None]
+    channel, no = mean_channel(z)
     power = float(np.mean(np.abs(channel) ** 2)) - no / SYMBOLS
-    if not power > 2 * no / SYMBOLS:  # less than what noise alone leaves of a burst that is not there
+    data = np.setdiff1d(np.arange(SYMBOLS), known)
+    alike = float(np.vdot(z[:, known].mean(axis=1), z[:, data].mean(axis=1)).real) / channel.size
+    # Noise alone leaves less than that of a burst that is not there; one of another number is not alike in its data.
+    if not (power > 2 * no / SYMBOLS and alike > power / 2):
         return None
-    early = np.exp(-1j * np.pi * waveform.subcarriers * waveform.cp_samples / waveform.fft_size)
-    arrival = start + strongest_delay((channel * early.conj()).astype(np.complex64), waveform)
-    return Beacon(number, arrival, cfo_hz + turned_hz, 10 * float(np.log10(power / max(no, 1e-12 * power))))
+    snr_db = 10 * float(np.log10(power / max(no, 1e-12 * power)))
+    return Beacon(number, start + burst_delay(channel, waveform), cfo_hz + turned_hz, snr_db)
 
 
 def cfo_deviation_hz(snr_db: float, antennas: int, waveform: Waveform) -> float:
@@ -257,52 +251,16 @@ def cfo_deviation_hz(snr_db: float, antennas: int, waveform: Waveform) -> float:
     ----------
     S. M. Kay, *Fundamentals of Statistical Signal Processing: Estimation Theory*, ch. 3, example 3.14.
     """
-    times = _times(np.arange(SYMBOLS), waveform)
-    spread = float(np.sum((times - times.mean()) ** 2))
+    spread = float(np.sum(symbol_times(SYMBOLS, waveform) ** 2))
     energy = 2 * 10 ** (snr_db / 10) * antennas * waveform.occupied_subcarriers
     return 1 / (2 * np.pi * np.sqrt(energy * spread))
-
-
-def _times(symbols: np.ndarray, waveform: Waveform) -> np.ndarray:
-    """Seconds at which symbols stand, from the middle of a burst."""
-    return (symbols - (SYMBOLS - 1) / 2) * waveform.symbol_samples / waveform.sample_rate_hz
-
-
-def _received(burst: np.ndarray, waveform: Waveform, cfo_hz: float) -> np.ndarray:
-    """[A, SYMBOLS, occupied] complex64: phases counted from the burst's middle, windows half a prefix early."""
-    middle = waveform.cp_samples + burst_samples(waveform) // 2
-    level = derotate(burst, cfo_hz, waveform, -middle)
-    return ofdm.demodulate(level, waveform, SYMBOLS, waveform.cp_samples // 2)
-
-
-def _offset(z: np.ndarray, symbols: np.ndarray, waveform: Waveform, range_hz: float) -> float:
-    """The offset in Hz, within a range either way, that turns [A, S, F] least-squares channels most alike."""
-    times = _times(symbols, waveform)
-    rows = np.moveaxis(z, 1, 0).reshape(len(symbols), -1).astype(np.complex128)
-    gram = rows @ rows.conj().T  # sum over antennas and subcarriers of z_s z_s'^*
-    step_hz = GRID_STEP / (burst_samples(waveform) / waveform.sample_rate_hz)
-    side = int(np.ceil(range_hz / step_hz))
-    trials_hz = step_hz * np.arange(-side, side + 1)
-    turns = np.exp(-2j * np.pi * np.outer(trials_hz, times))
-    likelihood = np.einsum("fs,st,ft->f", turns, gram, turns.conj()).real
-    best_hz = float(trials_hz[np.argmax(likelihood)])
-    for _ in range(NEWTON_STEPS):
-        turn = np.exp(-2j * np.pi * best_hz * times)
-        slope, bend = -2j * np.pi * times * turn, -((2 * np.pi * times) ** 2) * turn
-        rise = 2 * (slope @ gram @ turn.conj()).real
-        curve = 2 * (bend @ gram @ turn.conj() + slope @ gram @ slope.conj()).real
-        if not curve < 0:
-            break
-        best_hz -= float(np.clip(rise / curve, -step_hz, step_hz))
-    return best_hz
 
 
 def _decode(grid: np.ndarray, waveform: Waveform) -> int | None:
     """The number that [A, SYMBOLS, occupied] carries, or None."""
     known = np.array(KNOWN_SYMBOLS)
     z = grid[:, known] * _grid(waveform, 0)[known].conj()
-    channel = z.mean(axis=1)
-    no = float(np.mean(np.abs(z - channel[:, None]) ** 2)) * len(known) / (len(known) - 1)
+    channel, no = mean_channel(z)
     data = np.setdiff1d(np.arange(SYMBOLS), known)
     energy = np.sum(np.abs(channel) ** 2, axis=0) + 1e-30
     x_hat = np.einsum("af,asf->sf", channel.conj(), grid[:, data]) / energy

@@ -88,6 +88,7 @@ def test_silence_noise_and_another_burst_have_no_number(rng):
         assert beacon.measure_beacon(samples, WAVEFORM, 100, 0.0) is None
         assert beacon.measure_beacon(samples, WAVEFORM, 100, 0.0, number=7) is None
     assert beacon.measure_beacon(y, WAVEFORM, 100, 0.0, number=7) is not None
+    assert beacon.measure_beacon(y, WAVEFORM, 100, 0.0, number=8) is None
     for samples in (y[0], y[:, :100]):
         with pytest.raises(ShapeError):
             beacon.find_beacon(samples, WAVEFORM, MAX_CFO_HZ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from server.stream import SampleStream
+from testbed.phy.stream import SampleStream
 
 
 def test_a_stream_holds_what_was_appended_and_not_dropped(rng):

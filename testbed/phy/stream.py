@@ -39,7 +39,17 @@ class SampleStream:
         self._count += added
 
     def view(self, first: int, count: int) -> np.ndarray:
-        """[antenna, count] from position ``first``; valid until the next `append`. The caller has checked `end`."""
+        """Samples from a position on; the caller has looked at `end`.
+
+        Parameters
+        ----------
+        first, count : int
+
+        Returns
+        -------
+        [antenna, count] complex64
+            Valid until the next `append`.
+        """
         begin = self._offset + first - self._first
         return self._held[:, begin : begin + count]
 

@@ -86,6 +86,10 @@ def serve(
     antennas = config.server.antennas
     settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, rx_channels=antennas)
     with open_radio(config.radio, settings) as radio:
+        if config.record:
+            from server.capture import recorder_of
+
+            session.recorder = recorder_of(config, folder, radio)
         ready = hub.wait_ready(config.expects, should_stop)
         tail = round(config.server.tail_s * config.waveform.sample_rate_hz)
         total = samples_to_carry(config.waveform, list(ready.values())) + tail

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from server.behind import Behind
 from server.decoder import PictureAssembler, ReceivedPicture, write_decoded
 from server.pipeline import ReceivedFrame, Receiver
 from server.recording import frame_arrays
 from server.switching import NewCodec
+from testbed.background import Behind
 from testbed.codec.base import Codec
 from testbed.codec.card import card_bytes, find_card, read_card
 from testbed.codec.registry import open_codec
@@ -25,6 +26,10 @@ from testbed.phy.header import Header
 from testbed.radio.base import RadioEvent, RxBlock
 from testbed.record.events import AnyEvent, FrameReceived, PictureDecoded, UserPart
 from testbed.record.folder import CODECS, IQ, SUMMARY, RunFolder, frame_name, may_hand_in, sent_folder
+from testbed.record.schema import Recorded
+
+if TYPE_CHECKING:
+    from testbed.record.recorder import Recorder
 
 FRAMES_BEHIND = 256  # between receiver and writer, 2 s of frames in 45 MB; when full the receiver waits
 SPECTRUM_SAMPLES = 1 << 16  # kept as they came, for the report's spectrum
@@ -78,6 +83,8 @@ class Session:
         self.stage_s: dict[str, list[float]] = defaultdict(list)
         self.events: list[RadioEvent] = []
         self.results: dict[str, dict[str, object]] = {}
+        self.recorder: Recorder | None = None  # of all that is taken
+        self.recorded: Recorded | None = None
         self.files_refused = 0
         self.planned: dict[str, NewCodec] = {}  # by the name that the scenario gives
         self.switches: list[dict[str, object]] = []  # what became of each, as the node last told
@@ -110,6 +117,8 @@ class Session:
         Exception
             What that thread raised on an earlier frame.
         """
+        if self.recorder is not None:
+            self.recorder.put(block)
         kept = sum(part.shape[1] for part in self._spectrum)
         if kept < SPECTRUM_SAMPLES:
             self._spectrum.append(block.samples[:, : SPECTRUM_SAMPLES - kept].copy())
@@ -159,6 +168,8 @@ class Session:
 
     def finish(self) -> None:
         """The stream has ended: take its last frames, decode what is left with lost parts as erasures."""
+        if self.recorder is not None and self.recorded is None:
+            self.recorded = self.recorder.close()
         for frame in self.receiver.flush():
             self._behind.put(frame)
         self._behind.close()
@@ -208,6 +219,7 @@ class Session:
                 "kinds_refused": self.assembler.kinds_refused,
                 "frames_of": self.frames_of,
                 "switches": self.switches,
+                "recording": self.recorded,
                 "events": [{"kind": e.kind, "sample": e.sample, "count": e.count} for e in self.events],
                 "pictures": self.pictures,
                 "nodes": self.results,

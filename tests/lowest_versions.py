@@ -22,7 +22,7 @@ COMMANDS = (
         [name]
         for name in ("run", "scenarios", "resolve", "server", "air", "edge", "switch", "report", "sweep", "doctor")
     ),
-    *([name] for name in ("plot", "deploy", "radio", "train", "eval", "federate")),
+    *([name] for name in ("plot", "deploy", "radio", "record", "replay", "train", "eval", "federate")),
     ["radio", "list"],
     *(["train", name] for name in ("deepjscc", "estimator", "twin")),
     *(["eval", name] for name in ("deepjscc", "estimator")),

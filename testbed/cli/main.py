@@ -38,6 +38,9 @@ from testbed.cli.options import (
 )
 from testbed.cli.process import DEBUG, NodeProcess, debugging, keep_to_one_thread, require_working_directory, tell
 from testbed.cli.radio import radio_app
+from testbed.cli.record import EPILOG_RECORD
+from testbed.cli.record import record as record_radio
+from testbed.cli.replay import EPILOG_REPLAY, replay
 from testbed.errors import PeerLost, RunIncomplete, SemtbError
 from testbed.experiments.extras import EXTRAS, missing_extra
 from testbed.experiments.stopping import StopRequest
@@ -110,6 +113,9 @@ def run(
     remote: Remotes = None,
     ssh_options: SshOptions = None,
     remote_dir: RemoteDir = "",
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep what the server receives as a SigMF recording in the run folder.")
+    ] = False,
 ) -> None:
     """Run a scenario on this machine: one process for each node, then figures and a report.
 
@@ -121,6 +127,7 @@ def run(
     from testbed.experiments.switch import switch_settings
 
     settings = [*(settings or []), *radio_settings(scenario, radio or []), *switch_settings(switch or [])]
+    settings += ["record=true"] if record else []
     stop = StopRequest()
     if not remote:
         raise typer.Exit(run_scenario(scenario, settings, seed, out, images, stop, debugging()))
@@ -173,6 +180,8 @@ def resolve(
 app.command()(server)
 app.add_typer(air_app, name="air")
 app.command()(edge)
+app.command("record", epilog=EPILOG_RECORD)(record_radio)
+app.command(epilog=EPILOG_REPLAY)(replay)
 app.add_typer(deploy_app, name="deploy")
 app.add_typer(radio_app, name="radio")
 app.add_typer(firmware_app, name="firmware")

@@ -50,6 +50,7 @@ class ServerConfig(Strict, frozen=True):
     max_pixels: int = 1_000_000  # of a picture that is received
     provider: str = "cpu"  # that executes the codec
     switches: list[Switch] = []  # in the order of their frames, each with its edge
+    record: bool = False  # what is received is kept as a SigMF recording in the run folder
 
 
 class EdgeConfig(Strict, frozen=True):

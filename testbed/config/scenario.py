@@ -114,6 +114,7 @@ class Scenario(Strict, frozen=True):
     samples: int = 50  # each edge sends, where the task has data of its own
     max_pixels: int = 1_000_000  # larger pictures are resized before encoding
     repeat: int = 1  # how often each edge sends its pictures, one round after the other
+    record: bool = False  # keep what the server receives as a SigMF recording in the run folder
 
     def __post_init__(self) -> None:
         check(0 <= self.seed < 2**63, "seed", self.seed, "0..2^63-1")

@@ -20,6 +20,7 @@ from testbed.codec.registry import open_codec
 from testbed.config import Scenario, load_scenario
 from testbed.data.pictures import Picture
 from testbed.errors import CodecError, DataError, SemtbError
+from testbed.experiments.annotations import annotate_recording
 from testbed.experiments.counted import counted, counted_warnings
 from testbed.experiments.measure import Measured, measure
 from testbed.experiments.sent import Sent
@@ -32,6 +33,7 @@ from testbed.record.folder import (
     FIGURE_DATA,
     FRAMES,
     IQ,
+    RECORDING,
     SCENARIO,
     SUMMARY,
     RunFolder,
@@ -40,7 +42,7 @@ from testbed.record.folder import (
     sent_folder,
     symbols_name,
 )
-from testbed.record.schema import Metrics, Result, Stage, Timing, write_result
+from testbed.record.schema import Metrics, Recorded, Result, Stage, Timing, write_result
 
 SPECTRUM_SAMPLES = 65_536
 STAGES = ("encode", "modulate", "sync", "estimate", "detect", "header", "decode")  # in the order of processing
@@ -69,7 +71,8 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
     nodes = summary.get("nodes", {})
     frames = [frame_from_arrays(folder.read_npz(name)) for name in folder.names(*FRAMES)]
     metrics = Metrics()
-    if frames or complete:
+    recorded = recorded_by(summary)
+    if (frames or complete) and summary.get("sent_known", True):
         codecs = codecs_of(folder, scenario)
         sent = [sent_by(folder, scenario, index, codecs, frames, nodes) for index in range(len(scenario.edges))]
         received = received_pictures(folder, scenario, sent, frames, codecs, summary)
@@ -78,6 +81,8 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         measured.metrics.warnings[:0] = words + foreign_events(nodes.get(scenario.air.name, {}))
         keep_figures(folder, scenario, measured)
         metrics = measured.metrics
+        if recorded is not None and recorded.file:
+            annotate_recording(folder.path / RECORDING, recorded, scenario.waveform, frames, sent, medium)
     metrics.counted = counted(scenario, summary)
     metrics.warnings += counted_warnings(metrics.counted, summary, scenario.waveform.sample_rate_hz)
     result = Result(
@@ -92,9 +97,17 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         providers=providers(scenario, summary, nodes),
         metrics=metrics,
         timing=timing(scenario, summary, nodes, wall_time_s),
+        recording=recorded and msgspec.structs.replace(recorded, file=recorded.file and f"{RECORDING}/{recorded.file}"),
+        replay_of=str(summary.get("replay_of", "")),
     )
     write_result(folder, result)
     return result
+
+
+def recorded_by(summary: Mapping[str, object]) -> Recorded | None:
+    """What the server recorded, by its own word."""
+    found = summary.get("recording")
+    return None if found is None else msgspec.convert(found, Recorded)
 
 
 def providers(

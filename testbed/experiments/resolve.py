@@ -108,6 +108,7 @@ def resolve(scenario: Scenario) -> list[Node]:
         expects=[node.name for node in air + edges],
         users={edge.name: edge.user for edge in scenario.edges},
         max_pixels=scenario.max_pixels,
+        record=scenario.record,
         switches=[
             msgspec.structs.replace(switch, edge=edge.name)
             for edge in scenario.edges

@@ -35,7 +35,7 @@ from testbed.experiments.tables import print_table
 from testbed.record import provenance
 from testbed.record.events import end_events
 from testbed.record.folder import EVENTS, RESULT, SCENARIO, SUMMARY, RunFolder, log_name
-from testbed.record.schema import Counted, Result, Timing, read_result, write_result
+from testbed.record.schema import Counted, Recorded, Result, Timing, read_result, write_result
 
 RUNS = "runs"
 LOOK_S = 0.03
@@ -273,6 +273,7 @@ def finish(
         return stop.exit_status
     show(read_result(folder), console)
     show_switches(folder, console)
+    show_recording(folder, read_result(folder).recording, console)
     console.print(f"report: {page}", soft_wrap=True)
     return 0
 
@@ -286,6 +287,20 @@ def show_switches(folder: RunFolder, console: Console) -> None:
         else:
             words = f"warning: {switch['edge']} kept its codec: {switch['reason']}"
         console.print(words, style="" if switch["agreed"] else "yellow", soft_wrap=True, markup=False, highlight=False)
+
+
+def show_recording(folder: RunFolder, recorded: Recorded | None, console: Console) -> None:
+    """Where the recording lies, and what is missing in it."""
+    if recorded is None:
+        return
+    if recorded.file:
+        console.print(
+            f"recording: {folder.path / recorded.file}; `semtb replay {folder.path}` receives it again", soft_wrap=True
+        )
+    if recorded.unrecorded or recorded.reason:
+        why = recorded.reason or "the disk was too slow"
+        words = f"warning: {recorded.unrecorded} samples are not in the recording: {why}"
+        console.print(words, style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 def show(result: Result, console: Console) -> None:

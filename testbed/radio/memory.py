@@ -125,6 +125,8 @@ class MemoryRadio:
             raise RadioError(f"{self.uri}: receive: opened without a receive channel")
         cable = self._cable
         with cable.changed:
+            if self._closed:
+                raise RadioError(f"{self.uri}: the radio is closed")
             while self._held.shape[1] < count:
                 self._wait(lambda: bool(cable.parts) or cable.finished)
                 missing = count - self._held.shape[1]

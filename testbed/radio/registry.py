@@ -14,6 +14,7 @@ DRIVERS = {
     "zmq": "testbed.radio.zmq:ZmqRadio",
     "memory": "testbed.radio.memory:MemoryRadio",
     "pluto": "testbed.radio.pluto:PlutoRadio",
+    "sigmf": "testbed.radio.sigmf:SigmfRadio",
 }
 
 

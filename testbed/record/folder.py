@@ -10,6 +10,7 @@
       data/<node>/<nnnn>.png           what a task deals an edge of its own data
       sent/<node>/<nnn>.png, .npy      the pictures as they were encoded, and the symbols that were sent for each
       codecs/<name>-<hash>.*           codecs that came into use while the run went on
+      recording/rx.sigmf-collection    the samples that the server received, where they were recorded (SigMF)
       received/<node>-<nnn>.png        what the server made of them; .json: logits, of a codec of labels
       bound/<node>-<nnn>.png           the same over a known channel without the other user
       figures/data.npz                 arrays for the figures (see testbed.report.figures)
@@ -45,6 +46,7 @@ REPORT = "report.html"
 CODECS = "codecs"
 SUMMARY = "received/server.json"  # what the server counted, and what each node measured
 IQ = "received/iq.npz"  # the first samples as they came
+RECORDING = "recording"  # folder of the SigMF recording
 FRAMES = "received", "frame-*.npz"  # folder and pattern of ``frame_name``
 
 

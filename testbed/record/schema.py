@@ -103,6 +103,18 @@ class Timing(msgspec.Struct, kw_only=True):
     stages: dict[str, Stage] = {}
 
 
+class Recorded(msgspec.Struct, kw_only=True, frozen=True):
+    """What was recorded of the samples that the server received."""
+
+    file: str = ""  # in its folder; empty where nothing was kept
+    antennas: int = 0
+    samples: int = 0  # of each antenna, in the file
+    stream_samples: int = 0  # with those that the radio lost, which are not in the file
+    segments: int = 0
+    unrecorded: int = 0  # samples that came and could not be written
+    reason: str = ""  # why it ended before the stream did
+
+
 class Result(msgspec.Struct, kw_only=True):
     """result.json."""
 
@@ -117,6 +129,8 @@ class Result(msgspec.Struct, kw_only=True):
     machine: str = ""  # processor, cores in use, system
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     timing: Timing = msgspec.field(default_factory=Timing)
+    recording: Recorded | None = None  # its file relative to the run folder
+    replay_of: str = ""  # the recording that was received again
     format: int = FORMAT
 
 

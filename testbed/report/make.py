@@ -13,7 +13,7 @@ from testbed.report.captions import Drawn, draw_figures
 from testbed.report.federated import make_federated_report
 from testbed.report.loading import RunRecord, load
 from testbed.report.page import data_uri, page, png
-from testbed.report.words import air_rows, counted_rows, finding, setting, tiles, user_rows
+from testbed.report.words import air_rows, counted_rows, finding, recording, setting, tiles, user_rows
 
 PAGE_BYTES = 8_000_000  # of pictures in one page: what mail still carries; each user's first is always shown
 FIGURE_PICTURES = 8  # rows of figures/pictures.png
@@ -87,6 +87,7 @@ def render(record: RunRecord, drawn: list[Drawn]) -> str:
         user_rows=user_rows(record),
         air_rows=air_rows(record),
         counted_rows=counted_rows(record),
+        recording=recording(record),
         pictures=shown,
         left_out=left_out,
         figures=[(f, drawing.inline(f.svg, f.key)) for f in drawn],

@@ -120,6 +120,24 @@ def tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     return found
 
 
+def recording(record: RunRecord) -> str:
+    """What was recorded, or what was received again; empty where neither is so."""
+    if record.result is None:
+        return ""
+    words = f"received again from {record.result.replay_of}" if record.result.replay_of else ""
+    kept = record.result.recording
+    if kept is None:
+        return words
+    if kept.file:
+        parts = [count(kept.antennas, "antenna"), f"{kept.samples} samples each", count(kept.segments, "segment")]
+        words = f"{kept.file} (SigMF): {', '.join(parts)}"
+    if kept.unrecorded or kept.reason:
+        words += (
+            f"{'; ' if words else ''}{kept.unrecorded} samples are not in it: {kept.reason or 'the disk was too slow'}"
+        )
+    return words
+
+
 def user_rows(record: RunRecord) -> list[Row]:
     """The table of metrics, one column a user."""
     users = record.users

@@ -346,5 +346,5 @@ def test_a_radio_is_retuned_or_says_that_it_cannot_be(pair):
 
 def test_an_unknown_scheme_lists_the_known_ones():
     for uri in ("plutto:ip:192.168.2.1", "zmq", ""):
-        with pytest.raises(RadioNotFound, match="Known here: memory, pluto, zmq"):
+        with pytest.raises(RadioNotFound, match="Known here: memory, pluto, sigmf, zmq"):
             open_radio(uri, RadioSettings(RATE))

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from server.behind import Behind
+from testbed.background import Behind
 
 PATIENCE_S = 20.0  # for what takes milliseconds
 

@@ -141,7 +141,7 @@ def resample_steady(
     begins : [grid] int64
         :math:`b_g`: where the window of the first output of each grid interval begins.
     h, slope : [grid, K] float32
-        The filter at each grid point, and what it changes by until the next.
+        The filter at each grid point, and what it changes by until the next; K is a multiple of 4.
     first_sample : int
         :math:`n_0`, absolute.
     step : int
@@ -161,15 +161,18 @@ def resample_steady(
         length = min(count - n, step - into)
         for c in range(channels):
             sums[:, :length] = 0.0
-            for k in range(taps):
+            for k in range(0, taps, 4):
                 begin = begins[g] + into + k
-                part_re, part_im = x_re[c, begin : begin + length], x_im[c, begin : begin + length]
-                here, there = h[g, k], slope[g, k]
+                part_re, part_im = x_re[c, begin : begin + length + 3], x_im[c, begin : begin + length + 3]
+                h0, h1, h2, h3 = h[g, k], h[g, k + 1], h[g, k + 2], h[g, k + 3]
+                s0, s1, s2, s3 = slope[g, k], slope[g, k + 1], slope[g, k + 2], slope[g, k + 3]
                 for i in range(length):
-                    at_re[i] += here * part_re[i]
-                    at_im[i] += here * part_im[i]
-                    on_re[i] += there * part_re[i]
-                    on_im[i] += there * part_im[i]
+                    r0, r1, r2, r3 = part_re[i], part_re[i + 1], part_re[i + 2], part_re[i + 3]
+                    i0, i1, i2, i3 = part_im[i], part_im[i + 1], part_im[i + 2], part_im[i + 3]
+                    at_re[i] += h0 * r0 + h1 * r1 + h2 * r2 + h3 * r3
+                    at_im[i] += h0 * i0 + h1 * i1 + h2 * i2 + h3 * i3
+                    on_re[i] += s0 * r0 + s1 * r1 + s2 * r2 + s3 * r3
+                    on_im[i] += s0 * i0 + s1 * i1 + s2 * i2 + s3 * i3
             for i in range(length):
                 alpha = np.float32(into + i) / np.float32(step)
                 y_re[c, n + i] = at_re[i] + alpha * on_re[i]
@@ -274,3 +277,46 @@ def compress(y: np.ndarray, saturation: np.float32, smoothness: np.float32) -> N
         drive = (y[i].real * y[i].real + y[i].imag * y[i].imag) * power
         gain = (np.float32(1.0) + drive**smoothness) ** root
         y[i] = complex(y[i].real * gain, y[i].imag * gain)
+
+
+@numba.njit(cache=True, nogil=True)
+def rotate_steadily(
+    x: np.ndarray, turns: np.ndarray, steps: np.ndarray, first_sample: int, y_re: np.ndarray, y_im: np.ndarray
+) -> None:
+    r"""Write :math:`y(n) = x(n) \, e^{j 2\pi \theta(n)}`, with a phase that is linear within each 256 samples.
+
+    .. math::  \theta(n_0 + n) = \theta_g + i s_g / 256, \quad n_0 + n = 256 (g + \lfloor n_0 / 256 \rfloor) + i
+
+    Parameters
+    ----------
+    x : [n] complex64
+    turns : [grid] float64
+        :math:`\theta_g`, reduced.
+    steps : [grid] float64
+        :math:`s_g`, turns until the next grid point.
+    first_sample : int
+        :math:`n_0`, absolute.
+    y_re, y_im : [n] float32
+        Written.
+    """
+    re, im = np.empty(RUN, dtype=np.float32), np.empty(RUN, dtype=np.float32)
+    fine_re, fine_im = np.empty(16), np.empty(16)
+    n = 0
+    while n < len(x):
+        g = (first_sample + n) // RUN - first_sample // RUN
+        into = (first_sample + n) % RUN
+        length = min(len(x) - n, RUN - into)
+        step = 2.0 * np.pi * steps[g] / RUN
+        for i in range(16):
+            fine_re[i], fine_im[i] = np.cos(step * i), np.sin(step * i)
+        for j in range(16):
+            at = 2.0 * np.pi * turns[g] + step * 16 * j
+            c_re, c_im = np.cos(at), np.sin(at)
+            for i in range(16):
+                re[16 * j + i] = c_re * fine_re[i] - c_im * fine_im[i]
+                im[16 * j + i] = c_re * fine_im[i] + c_im * fine_re[i]
+        for i in range(length):
+            p_re, p_im = re[into + i], im[into + i]
+            y_re[n + i] = x[n + i].real * p_re - x[n + i].imag * p_im
+            y_im[n + i] = x[n + i].real * p_im + x[n + i].imag * p_re
+        n += length

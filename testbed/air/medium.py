@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 
-from testbed.air._kernels import rotate, rotate_and_add, superimpose
-from testbed.air.fading import GainGrid
-from testbed.air.impairments import NoiseSource, filter_length, interpolator, phasor
+from testbed.air._kernels import rotate, rotate_and_add
+from testbed.air.bank import FilterBank
+from testbed.air.impairments import NoiseSource, phasor
 from testbed.air.interference import cfo_warnings, delay_warnings
 from testbed.air.links import link_of
 from testbed.air.truth import draw_truth
@@ -20,8 +19,6 @@ from testbed.errors import ShapeError
 from testbed.phy.waveform import Waveform
 from testbed.units import db_to_amplitude
 
-INTERPOLATION_ERROR = 1e-3  # rms of linear interpolation between grid points, relative to a gain's rms: -60 dB
-MAX_GRID_STEP = 1024
 FADING, NOISE = 1, 2  # spawn keys of the seed's streams; 0 belongs to `truth`
 
 
@@ -40,10 +37,8 @@ class Medium:
     ``air.snr_db`` per occupied resource element and antenna, since :math:`E|h|^2 = 1`; a link's ``gain_db`` comes on
     top.
 
-    Fractional delays are one windowed-sinc filter for each antenna and user, whose coefficients move linearly between
-    grid points that lie at multiples of ``grid_step`` samples: relative rms error at most :math:`(2\pi f_d T)^2 / 8`,
-    held below 1e-3 by the choice of the step. All depends on the seed and the absolute sample index alone: the result
-    is the same bit for bit however the stream is cut into blocks.
+    How the filters move is `testbed.air.bank`'s. All depends on the seed and the absolute sample index alone: the
+    result is the same bit for bit however the stream is cut into blocks.
 
     Parameters
     ----------
@@ -69,30 +64,15 @@ class Medium:
         self._lines = [
             [_line(air, Place(a, i, antennas), u, seed) for i, u in enumerate(self.users)] for a in range(antennas)
         ]
-        rate = waveform.sample_rate_hz
-        self.grid_step = _grid_step(max(line.max_doppler_hz for row in self._lines for line in row), rate)
-        self._chunks: dict[int, np.ndarray] = {}
-        self._noise = [NoiseSource(seed, (NOISE, a)) for a in range(antennas)]
-
         delays = np.array(self.truth.user_delay_samples)
-        self._whole = np.floor(delays).astype(np.int64)
-        beyond = [
-            [d + line.delays_s * rate for d, line in zip(delays - self._whole, row, strict=True)] for row in self._lines
-        ]
-        # Multiples of 8 fill vector registers; shorter filters begin with zeros, which the kernel leaves out.
-        lengths = np.array([[-(-filter_length(d.max()) // 8) * 8 for d in row] for row in beyond])
-        self._length = int(lengths.max())
-        self._begins = self._length - lengths  # [A, U]
-        self._groups = _groups(self._lines, beyond, self._length, self.grid_step / rate)
-        self._history = int(self._whole.max()) + self._length - 1
-        self._starts = self._history - self._whole - (self._length - 1)
-        self._past = np.zeros((2, len(self.users), self._history), dtype=np.float32)  # real, imaginary
+        self._bank = FilterBank(self._lines, delays, waveform.sample_rate_hz)
+        self._noise = [NoiseSource(seed, (NOISE, a)) for a in range(antennas)]
         self._next_sample = 0
 
     @property
     def tail_samples(self) -> int:
         """Samples by which the last of what is sent may arrive later than it was sent."""
-        return self._history + 1
+        return self._bank.history + 1
 
     def mix(self, transmitted: Mapping[int, np.ndarray] | np.ndarray, first_sample: int) -> np.ndarray:
         """What the antennas receive while the users transmit ``transmitted``.
@@ -117,21 +97,12 @@ class Medium:
         count = x.shape[1]
         self._skip_to(first_sample)
         rate = self.waveform.sample_rate_hz
-        moved = np.empty((2, len(self.users), self._history + count), dtype=np.float32)
-        moved[..., : self._history] = self._past
+        frame = self._bank.frame(count)
         for i, offset_hz in enumerate(self.truth.user_cfo_hz):
-            rotate(x[i], phasor(offset_hz, rate, first_sample, count), *moved[:, i, self._history :])
-        self._past = moved[..., count:].copy()
+            rotate(x[i], phasor(offset_hz, rate, first_sample, count), *frame[:, i, self._bank.history :])
         self._next_sample = first_sample + count
-        sums = np.zeros((2, self.antennas, count), dtype=np.float32)
-        if count:
-            last_sample = first_sample + count - 1
-            h = self._coefficients(first_sample // self.grid_step, last_sample // self.grid_step + 1)
-            superimpose(
-                moved[0], moved[1], self._starts, self._begins, *h, first_sample, self.grid_step, sums[0], sums[1]
-            )
         y = np.empty((self.antennas, count), dtype=np.complex64)
-        y.real, y.imag = sums
+        y.real, y.imag = self._bank.mix(frame, first_sample)
         common = phasor(self.truth.common_cfo_hz, rate, first_sample, count)
         sigma = np.float32(np.sqrt(self.truth.noise_variance))
         for a, source in enumerate(self._noise):
@@ -203,54 +174,7 @@ class Medium:
         gap = first_sample - self._next_sample
         if gap < 0:
             raise ShapeError(f"mix: first_sample = {first_sample}: allowed: {self._next_sample} or later")
-        keep = max(0, self._history - gap)
-        past = np.zeros_like(self._past)
-        past[..., :keep] = self._past[..., self._history - keep :]
-        self._past = past
-
-    def _coefficients(self, first_point: int, last_point: int) -> tuple[np.ndarray, np.ndarray]:
-        """Real and imaginary [points, A, U, K] float32 of the filters at grid points first..last."""
-        size = GainGrid.CHUNK_POINTS
-        wanted = range(first_point // size, last_point // size + 1)
-        self._chunks = {i: self._chunks[i] if i in self._chunks else self._filters(i) for i in wanted}
-        joined = np.concatenate(list(self._chunks.values()))
-        h = joined[first_point - wanted[0] * size : last_point + 1 - wanted[0] * size]
-        return h.real.astype(np.float32), h.imag.astype(np.float32)
-
-    def _filters(self, chunk: int) -> np.ndarray:
-        """[64, A, U, K] complex64: every filter at the points of one chunk of the grid."""
-        h = np.empty((GainGrid.CHUNK_POINTS, self.antennas * len(self.users), self._length), dtype=np.complex64)
-        for group in self._groups:
-            gains = group.grid.chunk(chunk)  # [links, taps, points]
-            h[:, group.links] = (gains.transpose(2, 0, 1)[..., None, :] @ group.kernels)[..., 0, :]
-        return h.reshape(GainGrid.CHUNK_POINTS, self.antennas, len(self.users), self._length)
-
-
-class _Group(NamedTuple):
-    """Links whose lines have one shape, so that their gains are computed together."""
-
-    links: list[int]  # antenna * users + user
-    grid: GainGrid
-    kernels: np.ndarray  # [links, taps, K] float64, in the order of the samples
-
-
-def _groups(
-    lines: Sequence[Sequence[TappedDelayLine]], beyond: Sequence[Sequence[np.ndarray]], length: int, step_s: float
-) -> list[_Group]:
-    """All links, in groups; ``beyond`` holds each one's delays in samples."""
-    flat = [line for row in lines for line in row]
-    delays = [d for row in beyond for d in row]
-    shapes: dict[tuple[int, ...], list[int]] = {}
-    for number, line in enumerate(flat):
-        shapes.setdefault(line.phases.shape, []).append(number)
-    return [
-        _Group(
-            links,
-            GainGrid([flat[i] for i in links], step_s),
-            interpolator(np.stack([delays[i] for i in links]), length)[..., ::-1],
-        )
-        for links in shapes.values()
-    ]
+        self._bank.skip(gap)
 
 
 def _line(air: Air, place: Place, user: int, seed: int) -> TappedDelayLine:
@@ -260,11 +184,3 @@ def _line(air: Air, place: Place, user: int, seed: int) -> TappedDelayLine:
     model = find_channel(link.channel)
     line = model.draw(link.delay_spread_s, link.doppler_hz, place, np.random.default_rng(keyed))
     return line.scaled(float(db_to_amplitude(link.gain_db)))
-
-
-def _grid_step(doppler_hz: float, sample_rate_hz: float) -> int:
-    """Largest power of two, at most 1024, that keeps the interpolation error in bounds."""
-    if doppler_hz == 0:
-        return MAX_GRID_STEP
-    longest = np.sqrt(8 * INTERPOLATION_ERROR) / (2 * np.pi * doppler_hz) * sample_rate_hz
-    return int(2 ** np.clip(np.floor(np.log2(longest)), 0, np.log2(MAX_GRID_STEP)))

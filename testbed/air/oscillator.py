@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -162,8 +163,12 @@ class Clock:
         part : float
         """
         nominal, rest = divmod(time_ns * self.rate_hz, NS)
-        whole, part = self._own(np.array([nominal], dtype=np.int64), np.array([rest / NS]))
-        return int(whole[0]), float(part[0])
+        before, origin_rest = divmod(self.reference.origin_ns * self.rate_hz, NS)
+        elapsed = (nominal - before) + (rest / NS - origin_rest / NS)
+        ahead = elapsed * (self.reference.error + elapsed * (self.reference.drift_per_s / (2 * self.rate_hz)))
+        moved = rest / NS - origin_rest / NS + self.part + ahead
+        down = math.floor(moved)
+        return nominal - before + self.whole + down, moved - down
 
     def nominal(self, samples: np.ndarray, delay_samples: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Where the radio's own samples fall, in nominal samples of its rate.

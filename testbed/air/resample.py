@@ -13,7 +13,7 @@ HALF = 13  # input samples on each side of a position
 BETA = 7.7  # Kaiser: the error stays below -72 dB up to 0.4 fs
 PHASES = 512  # of the table of filters; linear interpolation between them errs by less than -100 dB
 TAPS = 2 * HALF + 2  # one more than a position needs at each end, for positions that pass a whole number
-LATENCY = HALF + 2  # input samples
+LATENCY = HALF + 3  # input samples; filters then reach no further than the one before a position
 STEP = 64  # outputs between positions that are computed; the filter moves linearly between them
 
 Positions = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -59,9 +59,9 @@ TABLE = TABLE[:-1]
 
 
 class Resampler:
-    r"""A stream at other instants: output :math:`i` is the input at position :math:`p(i) - 15`.
+    r"""A stream at other instants: output :math:`i` is the input at position :math:`p(i) - 16`.
 
-    What lies below 0.8 of the input's Nyquist frequency keeps its shape to -72 dB at every sample; the latency of 15
+    What lies below 0.8 of the input's Nyquist frequency keeps its shape to -72 dB at every sample; the latency of 16
     input samples is constant. Where positions are steady (within 250 ppm of one input sample an output, as between two
     clocks of one nominal rate) they are computed at every 64th output, and the filter moves linearly between them;
     where the rates differ, at each.
@@ -126,18 +126,18 @@ class Resampler:
         Raises
         ------
         ShapeError
-            If the last of them lies at or behind ``next_input``.
+            If the last of them lies behind ``next_input``.
         """
         y = np.empty((2, self._held.shape[1], count), dtype=np.float32)
         if not count:
             return _joined(y)
-        outputs = np.arange(self.next_output, self.next_output + count, dtype=np.int64)
-        last = int(self.positions(outputs[-1:])[0][0])
-        if last >= self.next_input:
-            raise ShapeError(f"pull: output {outputs[-1]} is at input {last}: allowed: up to {self.next_input - 1}")
+        final = self.next_output + count - 1
+        last = int(self.positions(np.array([final], dtype=np.int64))[0][0])
+        if last > self.next_input:
+            raise ShapeError(f"pull: output {final} is at input {last}: allowed: up to {self.next_input}")
         if self._steady:
             origin = self.next_output // STEP
-            anchors = np.arange(origin, int(outputs[-1]) // STEP + 2, dtype=np.int64) * STEP
+            anchors = np.arange(origin, final // STEP + 2, dtype=np.int64) * STEP
             whole, part = self.positions(anchors)
             begins = whole[:-1] - LATENCY - HALF
             at = filters(part[:-1])
@@ -156,7 +156,7 @@ class Resampler:
             )
             oldest = int(whole[-1]) - STEP
         else:
-            whole, part = self.positions(outputs)
+            whole, part = self.positions(np.arange(self.next_output, final + 1, dtype=np.int64))
             begins = whole - LATENCY - HALF
             x = self._reaching(int(begins[0]))
             resample_any(x[0], x[1], begins - self._begin, part * PHASES, TABLE32, SLOPES32, y[0], y[1])
@@ -165,17 +165,17 @@ class Resampler:
         self._forget(oldest - LATENCY - HALF - STEP)
         return _joined(y)
 
-    def skip(self, count: int) -> None:
-        """Pass over outputs that nobody wants.
+    def lose(self, inputs: int, outputs: int) -> None:
+        """Pass over inputs and outputs that nobody wants; what comes after rises from silence.
 
         Parameters
         ----------
-        count : int
+        inputs, outputs : int
         """
-        self.next_output += count
-        if count:
-            whole, _ = self.positions(np.array([self.next_output], dtype=np.int64))
-            self._forget(int(whole[0]) - LATENCY - HALF - 2 * STEP)
+        self.next_input += inputs
+        self.next_output += outputs
+        self._held = self._held[..., :0]
+        self._begin = self.next_input
 
     def _reaching(self, begin: int) -> np.ndarray:
         """What is held, with silence before it back to an index."""

@@ -67,6 +67,20 @@ class TappedDelayLine:
         """
         return replace(self, amplitudes=self.amplitudes * amplitude, powers=self.powers * amplitude**2)
 
+    def later(self, delay_s: float) -> TappedDelayLine:
+        """The same line with a delay before it.
+
+        Parameters
+        ----------
+        delay_s : float
+            Negative: taken from it.
+
+        Returns
+        -------
+        TappedDelayLine
+        """
+        return replace(self, delays_s=self.delays_s + delay_s)
+
 
 class Place(NamedTuple):
     """Where a link stands among those of its medium."""

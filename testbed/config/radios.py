@@ -20,7 +20,7 @@ class Oscillator(Strict, frozen=True):
     drift_ppm_per_min: float = 0.0  # linear, over nominal time
     linewidth_hz: float = 0.0  # of the LO, whatever its frequency: Wiener phase noise, full width at -3 dB
     start_s: float = 0.0  # nominal time at which the radio's own sample 0 falls
-    phase_deg: float = 0.0  # of the LO at nominal time 0
+    phase_deg: float = 0.0  # of the LO as it starts
 
     def __post_init__(self) -> None:
         key = "air.radios.oscillator"

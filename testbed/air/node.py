@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from testbed.air.iiod.air import PlutoAir
+from testbed.air.iiod.live_run import LivePlutoAir
 from testbed.air.levels import level_warnings
 from testbed.air.medium import Medium
 from testbed.air.zmq_ports import AirServer
@@ -22,9 +23,11 @@ LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
 log = logging.getLogger(__name__)
 
 
-def open_ports(medium: Medium, config: AirConfig) -> AirServer | PlutoAir:
+def open_ports(medium: Medium, config: AirConfig) -> AirServer | PlutoAir | LivePlutoAir:
     """ZeroMQ ports, or virtual Plutos; one kind for all radios of a run."""
     if all(port.pluto for port in config.ports):
+        if config.air.pace == "realtime":
+            return LivePlutoAir(medium, config.ports, config.seed)
         return PlutoAir(medium, config.ports)
     return AirServer(medium, config.ports, config.air.block_samples, pace=config.air.pace)
 
@@ -66,7 +69,7 @@ def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
                 log.warning("%s", warning)
             values = {
                 "samples": server.served,
-                "truth": msgspec.to_builtins(server.medium.truth),
+                "truth": msgspec.to_builtins(server.truth),
                 "events": dict(server.events),
                 "levels_dbfs": {str(user): level for user, level in levels_dbfs.items()},
                 "warnings": server.medium.warnings(),

@@ -14,6 +14,7 @@ from testbed.air.port_status import PortStatus
 from testbed.air.ports import Port, PortTerms
 from testbed.air.receiver_ports import AnsweringPort, OutletPort, ReceiverPort
 from testbed.air.transmitter_ports import AskedPort, InletPort, TransmitterPort
+from testbed.air.truth import Truth
 from testbed.air.wall_clock import WallClock
 from testbed.config import AirPort
 from testbed.errors import ScenarioError
@@ -93,6 +94,11 @@ class AirServer:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def truth(self) -> Truth:
+        """Of the medium."""
+        return self.medium.truth
 
     def __enter__(self) -> AirServer:
         return self

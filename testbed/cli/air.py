@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -14,7 +15,8 @@ from testbed.errors import ScenarioError
 
 EPILOG_AIR = (
     "Examples:  semtb air --pluto 127.0.0.2  then  iio_info -u ip:127.0.0.2  |  "
-    "semtb air --pluto 127.0.0.2 --pluto 127.0.0.3 --scenario two-users --set air.snr_db=15"
+    "semtb air --pluto 127.0.0.2 --pluto 127.0.0.3 --scenario two-users --set air.snr_db=15  |  "
+    "semtb air --pluto 127.0.0.2 --pluto 127.0.0.3 --cable A.tx1=B.rx1,40 --cable B.tx1=A.rx1,40"
 )
 
 air_app = typer.Typer(
@@ -44,19 +46,55 @@ def serve(
             "40 dB of SNR.",
         ),
     ] = None,
+    pace: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--pace",
+            help="Of --pluto. lockstep: time waits for clients; realtime: the clock goes on, and who is late loses. "
+            "Left out: as the scenario says; realtime with --cable.",
+        ),
+    ] = None,
+    cable: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--cable",
+            metavar="A.tx1=B.rx1,DB",
+            help="A cable from a port to a port with so much loss, in place of the usual ones; A and B are addresses, "
+            "or places in the list of --pluto. May be repeated.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Once a second a line of JSON that says how each port stands (realtime).")
+    ] = False,
     settings: Settings = None,
     seed: Seed = None,
 ) -> None:
     """Start the emulated air: of a run (CONFIG), or virtual Plutos for any client of libiio (--pluto), until Ctrl-C."""
     from testbed.config import AirConfig, load_node
+    from testbed.config.air import PACES
 
     if (config is None) == (not pluto):
         raise ScenarioError("semtb air: give either CONFIG or --pluto ADDRESS, for example --pluto 127.0.0.2")
+    if pace not in (None, *PACES):
+        raise ScenarioError(f"semtb air: --pace {pace}: allowed: {', '.join(PACES)}")
+    if not pluto and (pace or cable):
+        raise ScenarioError("semtb air: --pace and --cable are of --pluto; a run's air has its pace in its own file")
     if pluto:
         with NodeProcess("air") as should_stop:
             from testbed.experiments.plutos import present_until
 
-            present_until(pluto, channels, scenario, settings or [], seed, should_stop, typer.echo)
+            present_until(
+                pluto,
+                channels,
+                scenario,
+                settings or [],
+                seed,
+                should_stop,
+                partial(typer.echo, err=as_json),
+                pace or "",
+                cable or [],
+                as_json,
+            )
         return
     assert config is not None
     node = load_node(config, AirConfig)

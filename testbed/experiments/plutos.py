@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from testbed.config import load_scenario
 from testbed.errors import ScenarioError
+from testbed.experiments.live_line import LiveLine
 from testbed.experiments.scenario_files import find_scenario
 from testbed.radio.probe import refusal
 
@@ -85,23 +86,45 @@ def present_until(
     seed: int | None,
     should_stop: Callable[[], bool],
     tell: Callable[[str], None],
+    pace: str = "",
+    cables: Sequence[str] = (),
+    as_json: bool = False,
 ) -> None:
-    """Present virtual Plutos until told to stop; ``scenario`` names the medium between them."""
+    """Present virtual Plutos until told to stop; ``scenario`` names the medium between them, or ``cables`` do.
+
+    Raises
+    ------
+    ScenarioError
+        If these do not go together.
+    """
     from testbed.air.iiod.air import present
+    from testbed.air.iiod.cabling import parse_cables
+    from testbed.air.iiod.live import LiveEther
 
     if scenario is None and settings:
         raise ScenarioError("semtb air: --set changes a scenario: name it by --scenario")
+    if scenario is not None and cables:
+        raise ScenarioError("semtb air: --cable and --scenario: allowed: one of them, for what lies between the Plutos")
+    wires = parse_cables(cables, addresses, channels)
     chosen = load_scenario(find_scenario(scenario), settings, seed) if scenario else None
     if chosen:
-        servers = present(addresses, channels, chosen.waveform, chosen.air, chosen.seed)
+        servers = present(addresses, channels, chosen.waveform, chosen.air, chosen.seed, pace=pace)
     else:
-        servers = present(addresses, channels, seed=1 if seed is None else seed)
+        servers = present(addresses, channels, seed=1 if seed is None else seed, pace=pace, cables=wires)
     try:
-        between = f"the air of {chosen.name}, every transmit channel at every antenna" if chosen else cabling(channels)
-        tell(f"between them: {between}" if len(addresses) > 1 else f"it hears itself: {between}")
+        if chosen:
+            between = f"the air of {chosen.name}, every transmit channel at every antenna"
+        else:
+            between = ", ".join(cables) if cables else cabling(channels)
+        ether = servers[0].ether
+        pace_said = ", in real pace" if isinstance(ether, LiveEther) else ""
+        tell(f"{'between them' if len(addresses) > 1 else 'it hears itself'}{pace_said}: {between}")
         for address in addresses:
             tell(f"virtual Pluto at ip:{address} ({channels}R{channels}T); here: --radio NODE=pluto:ip:{address}")
+        line = LiveLine(ether.status, as_json) if isinstance(ether, LiveEther) else None
         while not should_stop():
+            if line is not None:
+                line.look()
             time.sleep(LOOK_S)
     finally:
         for server in servers:

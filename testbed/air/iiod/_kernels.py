@@ -42,7 +42,7 @@ def dac(codes: np.ndarray, channel: int, mask: int, scale: np.float32, x: np.nda
 
 
 @numba.njit(cache=True, nogil=True)
-def adc(y: np.ndarray, scale: np.float32, top: np.float32, channel: int, codes: np.ndarray) -> tuple[float, int]:
+def adc(y: np.ndarray, scale: np.float32, top: np.float32, channel: int, codes: np.ndarray) -> tuple[float, float, int]:
     r"""Round to the nearest code and hold it within :math:`-t \ldots t - 1`.
 
     Parameters
@@ -59,22 +59,26 @@ def adc(y: np.ndarray, scale: np.float32, top: np.float32, channel: int, codes: 
 
     Returns
     -------
-    float, int
-        Sum of the squares of codes, and how many samples were held at an end of the range.
+    float, float, int
+        Sum of the squares before and after, in codes, and how many samples were held at an end of the range.
     """
-    energy, clipped = np.float32(0.0), 0
-    total = 0.0
-    column = 2 * channel
-    for n in range(len(y)):
-        i, q = np.rint(y[n].real * scale), np.rint(y[n].imag * scale)
-        i, q = min(max(i, -top), top - np.float32(1)), min(max(q, -top), top - np.float32(1))
-        clipped += i >= top - np.float32(1) or i <= -top or q >= top - np.float32(1) or q <= -top
-        codes[n, column], codes[n, column + 1] = np.int16(i), np.int16(q)
-        energy += i * i + q * q
-        if n % RUN == RUN - 1:
-            total += energy
-            energy = np.float32(0.0)
-    return total + energy, clipped
+    before, after, clipped = 0.0, 0.0, 0
+    column, last = 2 * channel, top - np.float32(1)
+    begin = 0
+    while begin < len(y):
+        end = min(begin + RUN, len(y))
+        wide, energy = np.float32(0.0), np.float32(0.0)
+        for n in range(begin, end):
+            re, im = y[n].real * scale, y[n].imag * scale
+            i, q = min(max(np.rint(re), -top), last), min(max(np.rint(im), -top), last)
+            clipped += i >= last or i <= -top or q >= last or q <= -top
+            codes[n, column], codes[n, column + 1] = np.int16(i), np.int16(q)
+            wide += re * re + im * im
+            energy += i * i + q * q
+        before += wide
+        after += energy
+        begin = end
+    return before, after, clipped
 
 
 @numba.njit(cache=True, nogil=True)

@@ -10,17 +10,20 @@ from functools import partial
 import msgspec
 import numpy as np
 
+from testbed.air.iiod.cabling import Cable
 from testbed.air.iiod.device import VirtualPluto
 from testbed.air.iiod.ether import Ether
 from testbed.air.iiod.hearing import Hearing, Mixer
+from testbed.air.iiod.live_air import live_between
+from testbed.air.iiod.pace import Pacer
 from testbed.air.iiod.server import IiodServer
+from testbed.air.iiod.serving import LOOK_S, leave, serve
 from testbed.air.medium import Medium
-from testbed.config import Air, AirPort
+from testbed.air.truth import Truth
+from testbed.config import Air, AirPort, RadioModel
 from testbed.errors import ScenarioError
 from testbed.phy.waveform import Waveform
 
-LOOK_S = 0.05
-LEAVE_S = 1.0  # of the 3 s within which a run ends
 PATIENCE_S = 0.5  # on their own: for a script that transmits and then receives, or receives only now and then
 CABLE = Air(snr_db=40.0, channel="AWGN", common_cfo_hz=0.0)  # what lies between Plutos unless a scenario says otherwise
 
@@ -62,13 +65,19 @@ class PlutoAir:
         plutos = {a: VirtualPluto(a, medium.antennas if a == self._receiver else 1) for a in addresses}
         users = {user: (plutos[port.pluto], 0) for user, port in senders.items() if user is not None}
         hearing = Hearing(plutos[self._receiver], users, self._mixer, self._probe)
-        self._plutos = serve(list(plutos.values()), [hearing], float("inf"))
+        self._ether = Ether(list(plutos.values()), [hearing], float("inf"))
+        self._plutos = serve(list(plutos.values()), self._ether)
 
     @property
     def served(self) -> int:
         """Samples that have passed, of those that the run wants: a server reads ahead."""
-        passed = self._plutos[0].ether.position
+        passed = self._ether.position
         return passed if self._total is None else min(passed, self._total)
+
+    @property
+    def truth(self) -> Truth:
+        """Of the medium."""
+        return self.medium.truth
 
     def __enter__(self) -> PlutoAir:
         return self
@@ -89,11 +98,7 @@ class PlutoAir:
 
     def close(self) -> None:
         """Cut all clients off, once they had time to mute their transmitters and leave; idempotent."""
-        deadline = time.monotonic() + LEAVE_S
-        while any(server.clients for server in self._plutos) and time.monotonic() < deadline:
-            time.sleep(LOOK_S)
-        for server in self._plutos:
-            server.close()
+        leave(self._plutos)
 
     def _mixer(self, rate_hz: float) -> Medium:
         """The run's medium, which has one rate; a receiver at another hears it at its own."""
@@ -107,7 +112,16 @@ class PlutoAir:
 
 
 def present(
-    addresses: Sequence[str], channels: int = 1, waveform: Waveform | None = None, air: Air | None = None, seed: int = 1
+    addresses: Sequence[str],
+    channels: int = 1,
+    waveform: Waveform | None = None,
+    air: Air | None = None,
+    seed: int = 1,
+    *,
+    pace: str = "",
+    models: Sequence[RadioModel] = (),
+    cables: Sequence[Cable] = (),
+    pacer: Pacer | None = None,
 ) -> list[IiodServer]:
     """Serve virtual Plutos for any client. Each hears all others; a single one hears itself.
 
@@ -122,9 +136,38 @@ def present(
         1 (1R1T) or 2 (2R2T) each.
     waveform, air, seed
         Of the medium; by default cables with an SNR of 40 dB and no offsets.
+    pace : str
+        ``lockstep``: time waits for clients (for a while). ``realtime``: it does not. Left out: as ``air`` says; real
+        where there are models or cables.
+    models : sequence of RadioModel
+        Of the Plutos in their order, in real pace; by default those of ``air``, ideal ones where there are none.
+    cables : sequence of Cable
+        In real pace, in place of ``air``: between some ports, with losses; noise is then the receivers' own.
+    pacer : Pacer
+        In real pace, in place of the machine's clock.
+
+    Returns
+    -------
+    list of IiodServer
+        In the order of the addresses; their ``ether`` is one.
+
+    Raises
+    ------
+    ScenarioError
+        If models or cables are given for a pace that has none, or do not match the addresses.
     """
     plutos = [VirtualPluto(address, channels) for address in addresses]
-    shape = waveform or Waveform()
+    real = bool(models or cables or pacer or (air is not None and air.pace == "realtime"))
+    if (pace or ("realtime" if real else "lockstep")) == "realtime":
+        ether = live_between(plutos, waveform or Waveform(), air or CABLE, seed, models, cables, air is None, pacer)
+        return serve(plutos, ether)
+    if models or cables or pacer:
+        raise ScenarioError("radios with clocks and front ends of their own, and cables with losses, need real pace")
+    return serve(plutos, between(plutos, channels, waveform or Waveform(), air, seed))
+
+
+def between(plutos: Sequence[VirtualPluto], channels: int, shape: Waveform, air: Air | None, seed: int) -> Ether:
+    """Cables, or a medium for each receiver, in lock step; parameters as of `present`."""
     hearings = []
     for number, receiver in enumerate(plutos):
         heard = [pluto for pluto in plutos if pluto is not receiver or len(plutos) == 1]
@@ -135,7 +178,7 @@ def present(
         else:
             make = partial(at_rate, shape, air, list(users), channels, seed + number)
         hearings.append(Hearing(receiver, users, make))
-    return serve(plutos, hearings, PATIENCE_S)
+    return Ether(plutos, hearings, PATIENCE_S)
 
 
 class Cables:
@@ -162,20 +205,6 @@ class Cables:
     def mix(self, transmitted: Mapping[int, np.ndarray], first_sample: int) -> np.ndarray:
         """[channels, n] complex64."""
         return np.concatenate([m.mix({u: transmitted[u] for u in m.users}, first_sample) for m in self._mediums])
-
-
-def serve(plutos: Sequence[VirtualPluto], hearings: Sequence[Hearing], patience_s: float) -> list[IiodServer]:
-    """One ether, and a server for each Pluto; none if one of them cannot be."""
-    ether = Ether(plutos, hearings, patience_s)
-    servers: list[IiodServer] = []
-    try:
-        for pluto in plutos:
-            servers.append(IiodServer(pluto, ether))
-    except BaseException:
-        for server in servers:
-            server.close()
-        raise
-    return servers
 
 
 def at_rate(waveform: Waveform, air: Air, users: list[int], antennas: int, seed: int, rate_hz: float) -> Medium:

@@ -1,4 +1,4 @@
-r"""What an AD936x's filters make of a signal at its sample rate: the analogue low-pass and the loaded FIR. No state.
+r"""What an AD936x's filters make of a signal at its sample rate: the analogue low-pass and the loaded FIR.
 
 Between a converter and the antenna lie half-band filters, taken for ideal, the FIR and an analogue low-pass whose
 corner follows ``rf_bandwidth``.
@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from testbed.air.iiod._kernels import convolve
 from testbed.air.iiod.fir import Fir
 
 CORNER = {"tx": 1.6, "rx": 1.4}  # of the baseband filter, over half of rf_bandwidth: UG-570, "BB LPF"
@@ -96,3 +97,55 @@ def equivalent_taps(side: str, rate_hz: float, bandwidth_hz: float, fir: Fir | N
         if np.max(np.abs(made - h)[inner]) < ERROR:
             break
     return taps.astype(np.float32)
+
+
+class Filter:
+    """The filters of one side of a device, over a stream that is cut into blocks.
+
+    Parameters
+    ----------
+    side : str
+        ``tx`` or ``rx``.
+    """
+
+    def __init__(self, side: str) -> None:
+        self._side = side
+        self._taps: np.ndarray | None = None
+        self._past: np.ndarray | None = None
+
+    def pass_through(self, x: np.ndarray, rate_hz: float, bandwidth_hz: float, fir: Fir | None) -> np.ndarray:
+        """The next samples, filtered; another filter begins with silence behind it.
+
+        Parameters
+        ----------
+        x : [channels, n] complex64
+        rate_hz, bandwidth_hz, fir
+            In force, as in `response`.
+
+        Returns
+        -------
+        [channels, n] complex64
+        """
+        taps = equivalent_taps(self._side, rate_hz, bandwidth_hz, fir)
+        if taps is None:
+            self._taps = self._past = None
+            return x
+        if taps is not self._taps or self._past is None or len(self._past) != len(x):
+            self._taps, self._past = taps, np.zeros((len(x), len(taps) - 1), dtype=np.complex64)
+        whole = np.concatenate([self._past, x], axis=1)
+        self._past = whole[:, x.shape[1] :]
+        y = np.empty_like(x)
+        for channel in range(len(x)):
+            convolve(whole[channel].view(np.float32), taps, y[channel].view(np.float32))
+        return y
+
+    def settling(self, rate_hz: float, bandwidth_hz: float, fir: Fir | None) -> int:
+        """How many of the next samples lie behind a beginning with silence; arguments as of `pass_through`."""
+        taps = equivalent_taps(self._side, rate_hz, bandwidth_hz, fir)
+        if taps is None or (taps is self._taps and self._past is not None):
+            return 0
+        return len(taps) - 1
+
+    def forget(self) -> None:
+        """What comes next follows on silence."""
+        self._past = None

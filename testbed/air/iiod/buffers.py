@@ -6,6 +6,7 @@ import errno
 import itertools
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class Opened:
         self.frame_bytes = 2 * len(self.columns)
         self.mask, self.mask_digits = request.mask, request.mask_digits
         self.since = 0.0  # when it last did what the air waits for
+        self.stalled_s = math.inf  # in real pace: since when it is full (receiving) or empty, on the monotonic clock
+        self.grace_s = 0.0  # for which the air then waits: by so much it was late itself
         if self.block_samples * self.frame_bytes > MAX_BYTES:
             raise Refused(errno.ENOMEM)
 
@@ -93,6 +96,11 @@ class TxBuffer(Opened):
     def pop(self, count: int) -> np.ndarray:
         """[count, columns] int16; what is missing at the end is zeros."""
         self.moving = True
+        if self.cyclic and self._queue:
+            block = self._queue[0]
+            turned = np.concatenate([block[self._begin :], block[: self._begin]])
+            self._begin = (self._begin + count) % len(block)
+            return np.resize(turned, (count, self.all_columns))
         out = np.zeros((count, self.all_columns), dtype=np.int16)
         filled = 0
         while filled < count and self._queue:
@@ -103,10 +111,8 @@ class TxBuffer(Opened):
             self._begin += len(part)
             if self._begin == len(block):
                 self._begin = 0
-                if not self.cyclic:
-                    self._queue.popleft()
-        if not self.cyclic:
-            self.samples -= filled
+                self._queue.popleft()
+        self.samples -= filled
         return out
 
     def peek(self, count: int) -> np.ndarray:
@@ -121,22 +127,29 @@ class TxBuffer(Opened):
         )
 
 
-class RxBuffer(Opened):
-    """Samples that a client has asked for and not got yet."""
+class Receiving(Opened):
+    """A buffer of a receiver, which keeps a list of what was lost."""
 
     def __init__(self, device: Device, request: Request, blocks: int) -> None:
         super().__init__(device, request, blocks)
         self.number = next(NUMBERS)
-        self.missing = 0
-        self.delivered = 0  # samples since it opened
+        self.delivered = 0  # samples since it opened, those lost left out
         self.gaps: deque[tuple[int, int]] = deque(maxlen=MAX_GAPS)  # (delivered before it, samples lost)
-        self._parts: list[np.ndarray] = []
 
     def lose(self, count: int) -> None:
-        """So many samples passed while nobody asked for them."""
+        """So many samples passed while there was no room for them."""
         if self.gaps and self.gaps[-1][0] == self.delivered:
             count += self.gaps.pop()[1]
         self.gaps.append((self.delivered, count))
+
+
+class RxBuffer(Receiving):
+    """Samples that a client has asked for and not got yet, where time waits for clients."""
+
+    def __init__(self, device: Device, request: Request, blocks: int) -> None:
+        super().__init__(device, request, blocks)
+        self.missing = 0
+        self._parts: list[np.ndarray] = []
 
     def ask(self, count: int) -> None:
         """A READBUF begins."""
@@ -153,3 +166,78 @@ class RxBuffer(Opened):
         """What has come, in the client's order of columns."""
         parts, self._parts, self.missing = self._parts, [], 0
         return np.concatenate(parts).astype("<i2", copy=False).tobytes() if parts else b""
+
+
+class DmaBuffer(Receiving):
+    """Blocks that fill as time passes, whether the client reads or not, and then stall.
+
+    As libiio has it, the client keeps the block that it read last; that one is handed back when it asks for the next.
+    So of four blocks an idle client first gets four old ones; what follows was taken from its first reading on.
+    """
+
+    def __init__(self, device: Device, request: Request, blocks: int) -> None:
+        super().__init__(device, request, blocks)
+        self._queued = blocks  # that are free or filling
+        self._full: deque[np.ndarray] = deque()
+        self._filling: np.ndarray | None = None
+        self._filled = 0
+        self._held: np.ndarray | None = None  # that the client reads
+        self._read = 0
+
+    @property
+    def room(self) -> int:
+        """Samples that the free blocks still take."""
+        return self._queued * self.block_samples - self._filled
+
+    @property
+    def missing(self) -> int:
+        """Samples until a block is there to be read."""
+        return 0 if self._full else self.block_samples - self._filled
+
+    @property
+    def ready(self) -> bool:
+        """Whether something can be read at once."""
+        return self._held is not None or bool(self._full)
+
+    def push(self, codes: np.ndarray) -> None:
+        """[n, all columns] int16, at most as many as there is room for."""
+        done = 0
+        while done < len(codes):
+            if self._filling is None:
+                self._filling = np.empty((self.block_samples, len(self.columns)), dtype="<i2")
+            part = codes[done : done + self.block_samples - self._filled]
+            whole = len(self.columns) == self.all_columns
+            self._filling[self._filled : self._filled + len(part)] = part if whole else part[:, self.columns]
+            self._filled += len(part)
+            done += len(part)
+            if self._filled == self.block_samples:
+                self._full.append(self._filling)
+                self._filling, self._filled = None, 0
+                self._queued -= 1
+        self.delivered += len(codes)
+
+    def release(self) -> None:
+        """Hand back the block that was read to its end; it is free again."""
+        if self._held is None and self._queued + len(self._full) < self.blocks:
+            self._queued += 1
+            self.stalled_s = math.inf
+
+    def take(self, count: int) -> bytes:
+        """Up to so many samples of one block, which is `ready`."""
+        if self._held is None:
+            self._held, self._read = self._full.popleft(), 0
+        part = self._held[self._read : self._read + count]
+        self._read += len(part)
+        if self._read == self.block_samples:
+            self._held = None
+        return part.tobytes()
+
+
+def joined(parts: Sequence[tuple[TxBuffer, np.ndarray]]) -> np.ndarray | None:
+    """One device's columns from the buffers of several clients; where two fill the same, the later has it: ops.c."""
+    if not parts:
+        return None
+    codes = parts[0][1]
+    for tx, part in parts[1:]:
+        codes[:, tx.columns] = part[:, tx.columns]
+    return codes

@@ -11,10 +11,10 @@ import threading
 import time
 
 from testbed.air.iiod import protocol
-from testbed.air.iiod.buffers import RxBuffer, TxBuffer
+from testbed.air.iiod.buffers import Receiving, TxBuffer
 from testbed.air.iiod.context import find_attribute, find_device
 from testbed.air.iiod.device import RX, TX, VirtualPluto
-from testbed.air.iiod.ether import Ether
+from testbed.air.iiod.opening import Passage
 from testbed.air.iiod.protocol import MAX_LINE, MAX_PAYLOAD, Refused, Request
 
 SEND_LIMIT_S = 30.0  # for a client to take an answer, and for a long one what the slowest link takes
@@ -25,13 +25,13 @@ DISCARDED = 4 * 2**20  # bytes of a payload that is refused and still read, so t
 class Client:
     """One connection: its commands, and the buffers that it opened, which close with it."""
 
-    def __init__(self, pluto: VirtualPluto, ether: Ether, connection: socket.socket, lock: threading.Lock) -> None:
+    def __init__(self, pluto: VirtualPluto, ether: Passage, connection: socket.socket, lock: threading.Lock) -> None:
         self.pluto = pluto
         self.ether = ether
         self._socket = connection
         self._stream = connection.makefile("rb")
         self._lock = lock
-        self._open: dict[str, TxBuffer | RxBuffer] = {}
+        self._open: dict[str, TxBuffer | Receiving] = {}
         ether.join(pluto)
 
     def run(self) -> None:
@@ -120,7 +120,7 @@ class Client:
     def _readbuf(self, request: Request) -> bytes:
         """Chunks of at most a block, each with its length; the mask goes with the first."""
         buffer = self._open.get(self._side(request))
-        if not isinstance(buffer, RxBuffer):
+        if not isinstance(buffer, Receiving):
             raise Refused(errno.EBADF)
         if request.number % buffer.frame_bytes:
             raise Refused(errno.EINVAL)

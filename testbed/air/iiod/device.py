@@ -6,9 +6,10 @@ import errno
 import logging
 import re
 from collections.abc import Callable
+from typing import Any
 
 from testbed.air.iiod import context, phy_tree
-from testbed.air.iiod.buffers import BLOCKS, RxBuffer, TxBuffer
+from testbed.air.iiod.buffers import BLOCKS, TxBuffer
 from testbed.air.iiod.context import Attribute, Channel, Device, fixed, shared
 from testbed.air.iiod.dds import Dds
 from testbed.air.iiod.phy import Phy, decimal, integer
@@ -20,6 +21,7 @@ MODELS = {1: "ad9363a", 2: "ad9361"}  # a stock Pluto has one channel each way; 
 STATUS_REGISTER = 0x80000088
 ADC_OVERFLOW, DAC_UNDERFLOW = 1 << 2, 1 << 0
 PACE_FACT = "semtb,pace"  # a context attribute: whether time waits for this device's clients, always or for a while
+TX_STATE = "semtb,transmitter"  # a debug attribute that hardware has not: whether anything leaves, and why
 GAPS = "semtb,gaps"  # a debug attribute that hardware has not: which samples a slow client lost
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}")  # of a register or its value
 FIRMWARE = "v0.38"
@@ -44,14 +46,14 @@ class VirtualPluto:
         self.phy = Phy(MODELS[channels], channels)
         self.dds = Dds(channels)
         self.tx_buffers: list[TxBuffer] = []  # of several clients, as iiod shares them
-        self.rx_buffers: list[RxBuffer] = []
+        self.rx_buffers: list[Any] = []  # of the kind that the pace of its air wants
         self.clients = 0  # connections; each open buffer is one of them
         self.blocks = {TX: BLOCKS, RX: BLOCKS}
         self.divided = {TX: False, RX: False}  # FPGA interpolation or decimation by 8
         self.status = {PHY: 0, TX: 0, RX: 0}
         self.loopback = 0
         self.self_tests = {"bist_prbs": 0, "bist_tone": 0}
-        self.pace = "patient"  # or "lock-step": set by the ether
+        self.pace = "patient"  # or "lock-step", or "realtime": set by the ether
         self.timeout_s = 2.5  # half of a client's default of 5 s
         self.rx_overdue: Callable[[], bool] = lambda: False  # set by the ether
         self.tree = [self._phy(), self._xadc(), self._core(TX, "iio:device2"), self._core(RX, "iio:device3")]
@@ -119,9 +121,16 @@ class VirtualPluto:
             channels += [self.dds.channel(i, rate) for i in range(4 * self.channels)]
         buffer = {"data_available": fixed("0"), "length_align_bytes": fixed("8"), "watermark": fixed("2048")}
         debug = {"direct_reg_access": self._register(name)}
-        if name == RX:
-            debug[GAPS] = Attribute(self._gaps)
+        debug |= {GAPS: Attribute(self._gaps)} if name == RX else {TX_STATE: Attribute(self._transmitter)}
         return Device(key, name, channels, debug=debug, buffer=buffer)
+
+    def _transmitter(self) -> str:
+        """``on`` or ``off``, then what decides it."""
+        gains = ",".join(f"{gain:.2f}" for gain in self.phy.tx_gains_db)
+        return (
+            f"{'on' if self.phy.transmits else 'off'} powerdown {int(self.phy.tx_lo.off)} gain_db {gains} "
+            f"buffers {len(self.tx_buffers)} samples {sum(tx.samples for tx in self.tx_buffers)}"
+        )
 
     def _gaps(self) -> str:
         """Of each open buffer its number, then ``DELIVERED:LOST`` for each gap, in samples since it opened.

@@ -12,31 +12,27 @@ transmitter sends zeros (underflow), and when nobody listens at all, what is sen
 
 from __future__ import annotations
 
-import errno
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from testbed.air.iiod.buffers import RxBuffer, TxBuffer
+from testbed.air.iiod.buffers import RxBuffer, TxBuffer, joined
 from testbed.air.iiod.device import ADC_OVERFLOW, DAC_UNDERFLOW, RX, TX, VirtualPluto
 from testbed.air.iiod.hearing import PROBE_SAMPLES, Hearing
-from testbed.air.iiod.protocol import Refused, Request
+from testbed.air.iiod.opening import Opening
 
 MAX_STEP = 16_384  # samples at a time; what arrives does not depend on it
-LOOK_S = 0.05  # how often one who waits looks whether patience is over or the client is gone
 HOLD_S = (
     1.5  # for a stream to begin, below the 2.5 s that a client waits for an answer; with less patience, four times that
 )
 HOLD_OF_PATIENCE = 4
 RECENT_S = 0.1  # a level that was measured so long ago stands
-BUSY_TRIES_S = 0.05  # an OPEN may overtake the CLOSE before it: ops.c
 
 
-class Ether:
+class Ether(Opening):
     """Several virtual Plutos and what they hear of each other; all methods may be called from any thread.
 
     Parameters
@@ -51,59 +47,17 @@ class Ether:
     """
 
     def __init__(self, plutos: Sequence[VirtualPluto], hearings: Sequence[Hearing], patience_s: float) -> None:
-        self.plutos = list(plutos)
+        super().__init__(plutos, "lock-step" if math.isinf(patience_s) else "patient", RxBuffer)
         self.position = 0
         self.patience_s = patience_s
         self.hold_s = min(HOLD_S, HOLD_OF_PATIENCE * patience_s)
         self._hearings = {hearing.receiver: hearing for hearing in hearings}
         self._islands = dict.fromkeys(self.plutos, 0)
-        self._changed = threading.Condition()
         self._quiet_since = time.monotonic()
         self._moved_s = -math.inf
         for pluto in self.plutos:
-            pluto.pace = "lock-step" if math.isinf(patience_s) else "patient"
             pluto.rx_overdue = partial(self._idle, pluto)
             pluto.phy.measure = partial(self._measure, pluto)
-
-    def join(self, pluto: VirtualPluto) -> None:
-        """A client connects; it may open a buffer, or not."""
-        with self._changed:
-            pluto.clients += 1
-
-    def leave(self, pluto: VirtualPluto) -> None:
-        """A client is gone."""
-        with self._changed:
-            pluto.clients -= 1
-            self._changed.notify_all()
-
-    def open(self, pluto: VirtualPluto, side: str, request: Request) -> TxBuffer | RxBuffer:
-        """Open a buffer. Several clients share a side of a device; EBUSY if one of them would be cyclic, for longer
-        than a moment."""
-        buffer: TxBuffer | RxBuffer
-        with self._changed:
-            if side == TX:
-                buffer = TxBuffer(pluto.core(side), request, pluto.blocks[side])
-                deadline = time.monotonic() + BUSY_TRIES_S
-                while pluto.tx_buffers and (buffer.cyclic or any(other.cyclic for other in pluto.tx_buffers)):
-                    if not self._changed.wait(max(0.0, deadline - time.monotonic())):
-                        raise Refused(errno.EBUSY)
-                pluto.tx_buffers.append(buffer)
-            else:
-                buffer = RxBuffer(pluto.core(side), request, pluto.blocks[side])
-                pluto.rx_buffers.append(buffer)
-            buffer.since = self._quiet_since = time.monotonic()
-            self._changed.notify_all()
-        return buffer
-
-    def close(self, pluto: VirtualPluto, buffer: TxBuffer | RxBuffer) -> None:
-        """Close a buffer: what still waits in it is lost, as on the device. Closing twice does nothing."""
-        with self._changed:
-            if isinstance(buffer, TxBuffer) and buffer in pluto.tx_buffers:
-                pluto.tx_buffers.remove(buffer)
-            if isinstance(buffer, RxBuffer) and buffer in pluto.rx_buffers:
-                pluto.rx_buffers.remove(buffer)
-            self._quiet_since = time.monotonic()
-            self._changed.notify_all()
 
     def push(self, pluto: VirtualPluto, buffer: TxBuffer, data: bytes, gone: Callable[[], bool]) -> None:
         """Queue a block, once there is room.
@@ -117,7 +71,7 @@ class Ether:
             if buffer.started_s < math.inf and not buffer.cyclic and self._overdue(buffer):
                 pluto.status[TX] |= DAC_UNDERFLOW
             if not buffer.cyclic:
-                self._wait(pluto, buffer, lambda: buffer.has_room, gone)
+                self._wait(pluto, buffer, lambda: buffer.has_room, gone, self._advance)
             buffer.since = time.monotonic()
             buffer.push(data, buffer.since)
             self._changed.notify_all()
@@ -128,28 +82,14 @@ class Ether:
             buffer.ask(count)
             self._quiet_since = time.monotonic()
             try:
-                self._wait(pluto, buffer, lambda: not buffer.missing, gone)
+                self._wait(pluto, buffer, lambda: not buffer.missing, gone, self._advance)
                 return buffer.take()
             finally:
                 buffer.missing = 0
                 buffer.since = self._quiet_since = time.monotonic()
 
-    def _wait(
-        self, pluto: VirtualPluto, buffer: TxBuffer | RxBuffer, done: Callable[[], bool], gone: Callable[[], bool]
-    ) -> None:
-        """Let time move until it is done. Whoever waits does the work of the air."""
-        began = time.monotonic()
-        while not done():
-            if buffer not in pluto.tx_buffers and buffer not in pluto.rx_buffers:
-                raise Refused(errno.EBADF)
-            if self._advance():
-                self._changed.notify_all()
-                continue
-            if gone():
-                raise Refused(errno.EPIPE)
-            if time.monotonic() > max(began, buffer.since) + pluto.timeout_s:
-                raise Refused(errno.ETIMEDOUT)
-            self._changed.wait(LOOK_S)
+    def _touched(self, now_s: float) -> None:
+        self._quiet_since = now_s
 
     def _advance(self) -> bool:
         """Let time move by one step where it can."""
@@ -179,7 +119,7 @@ class Ether:
         """[PROBE_SAMPLES, columns] int16 of what a Pluto's DAC gets next; None is silence."""
         if not pluto.tx_buffers:
             return pluto.dds.codes(self.position, PROBE_SAMPLES)
-        return _joined([(tx, tx.peek(PROBE_SAMPLES)) for tx in pluto.tx_buffers if tx.loaded])
+        return joined([(tx, tx.peek(PROBE_SAMPLES)) for tx in pluto.tx_buffers if tx.loaded])
 
     def _overdue(self, buffer: TxBuffer | RxBuffer) -> bool:
         return time.monotonic() - buffer.since > self.patience_s
@@ -252,7 +192,7 @@ class Ether:
             parts.append((tx, tx.pop(count)))
             if tx.loaded or not self._overdue(tx):
                 tx.since = time.monotonic()
-        return _joined(parts)
+        return joined(parts)
 
     def _receive(
         self, pluto: VirtualPluto, sent: Mapping[VirtualPluto, np.ndarray | None], first: int, count: int, looped: bool
@@ -265,16 +205,6 @@ class Ether:
         if looped or hearing is None:
             return np.zeros((count, 2 * pluto.channels), dtype=np.int16)
         return hearing.receive(sent, first, count)
-
-
-def _joined(parts: Sequence[tuple[TxBuffer, np.ndarray]]) -> np.ndarray | None:
-    """One device's columns from the buffers of several clients; where two fill the same, the later has it: ops.c."""
-    if not parts:
-        return None
-    codes = parts[0][1]
-    for tx, part in parts[1:]:
-        codes[:, tx.columns] = part[:, tx.columns]
-    return codes
 
 
 def _serve_deaf(pluto: VirtualPluto) -> bool:

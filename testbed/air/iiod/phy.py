@@ -25,6 +25,7 @@ TX_PORTS = ("A", "B")
 # The state machine after a write, as REG_STATE reads; with pinctrl the pins decide, and here nothing moves them.
 STATES = {"sleep": "sleep", "wait": "sleep", "alert": "alert", "fdd": "fdd", "pinctrl_fdd_indep": "fdd"}
 CALIBRATIONS = ("auto", "manual", "manual_tx_quad", "tx_quad", "rf_dc_offs", "rssi_gain_step")
+CALIBRATION_HOLDS_HZ = 100_000_000  # ad9361.c: cal_threshold_freq
 TRACKING = ("bb_dc_offset_tracking_en", "rf_dc_offset_tracking_en", "quadrature_tracking_en")
 MIN_BANDWIDTH_HZ = 200_000
 MAX_BANDWIDTH_HZ = {"rx": 56_000_000, "tx": 40_000_000}
@@ -110,6 +111,8 @@ class Phy:
         self.state = "fdd"
         self.asleep = False  # the driver refuses all but ensm_mode then
         self.calibration = "auto"
+        self.temperature_c = 36.842
+        self._calibrated_hz: float | None = None  # LO of the last quadrature calibration of the transmitter
         self.tracking = dict.fromkeys(TRACKING, True)
         self.measure: Callable[[], None] = lambda: None  # brings RSSI and AGC up to date; set by the ether
 
@@ -117,6 +120,12 @@ class Phy:
     def transmits(self) -> bool:
         """Whether the DAC's samples leave: the oscillator on, the state machine in FDD, the port one with a plug."""
         return self.state == "fdd" and not self.tx_lo.off and self.tx_port == TX_PORTS[0]
+
+    @property
+    def tx_calibrated(self) -> bool:
+        """Whether a client has had the transmitter's quadrature calibrated, within 100 MHz of where it is now."""
+        calibrated_hz = self._calibrated_hz
+        return calibrated_hz is not None and abs(self.tx_lo.frequency_hz - calibrated_hz) <= CALIBRATION_HOLDS_HZ
 
     @property
     def receives(self) -> bool:
@@ -201,6 +210,8 @@ class Phy:
 
     def write_calibration(self, text: str) -> None:
         """``calib_mode``: a mode stays, a calibration runs and succeeds; unknown words as in `write_state`."""
+        if text == "tx_quad":
+            self._calibrated_hz = self.tx_lo.frequency_hz
         word, _, argument = text.partition(" ")
         if word in ("auto", "manual"):
             self.calibration = word

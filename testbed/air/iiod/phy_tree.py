@@ -43,7 +43,7 @@ def channels(phy: Phy) -> list[Channel]:
         Channel("voltage2", False, _rx_shared(phy) | aux_in),
         Channel("voltage2", True, _tx_shared(phy) | aux_out),
         Channel("voltage3", True, _tx_shared(phy) | aux_out),
-        Channel("temp0", False, {"input": fixed("36842")}),
+        Channel("temp0", False, {"input": Attribute(lambda: str(round(phy.temperature_c * 1000)))}),
         Channel("out", False, {"voltage_filter_fir_en": _fir_switch(phy, tx=True, rx=True)}),
     ]
     return [replace(channel, attributes=_awake(phy, channel.attributes)) for channel in tree]

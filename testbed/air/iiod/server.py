@@ -10,7 +10,7 @@ import threading
 
 from testbed.air.iiod.client import Client
 from testbed.air.iiod.device import VirtualPluto
-from testbed.air.iiod.ether import Ether
+from testbed.air.iiod.opening import Passage
 from testbed.errors import AddressInUse, RadioError
 
 PORT = 30431
@@ -31,7 +31,7 @@ class IiodServer:
         If the address is none of this machine's.
     """
 
-    def __init__(self, pluto: VirtualPluto, ether: Ether, port: int = PORT) -> None:
+    def __init__(self, pluto: VirtualPluto, ether: Passage, port: int = PORT) -> None:
         self.pluto = pluto
         self.ether = ether
         self._attributes = threading.Lock()  # many clients, one device
@@ -67,6 +67,7 @@ class IiodServer:
             self._accepting.join(10 * ACCEPT_S)  # a listener lives on while a thread waits in it
         for connection in list(self._connections):
             cut(connection)
+        self.ether.retire(self.pluto)
 
     def _accept(self) -> None:
         while not self._closing.is_set():

@@ -22,11 +22,12 @@ def test_dac_drops_the_bits_it_lacks_and_counts_what_stands_at_an_end(rng):
 def test_adc_rounds_and_holds_to_its_range(rng):
     y = (rng.standard_normal((5000, 2)) @ [0.6, 0.6j]).astype(np.complex64)
     codes = np.zeros((5000, 4), dtype=np.int16)
-    energy, clipped = adc(y, np.float32(2048), np.float32(2048), 0, codes)
+    before, energy, clipped = adc(y, np.float32(2048), np.float32(2048), 0, codes)
     wanted = np.clip(np.rint(np.stack([y.real, y.imag], axis=1) * np.float32(2048)), -2048, 2047).astype(np.int64)
     assert np.array_equal(codes[:, :2], wanted)
     assert not codes[:, 2:].any()
     assert energy == pytest.approx(np.sum(wanted**2), rel=1e-5)
+    assert before == pytest.approx(2048**2 * np.vdot(y, y).real, rel=1e-5)
     assert clipped == np.sum(((wanted == 2047) | (wanted == -2048)).any(axis=1))
 
 

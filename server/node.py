@@ -6,13 +6,14 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.background import Background
 from testbed.config import ServerConfig
 from testbed.control.bus import Hub, Lost, hosting
-from testbed.control.messages import Ready, Result, ResultFile, Start
+from testbed.control.messages import Result, ResultFile, Start
 from testbed.errors import PeerLost, RunIncomplete
 from testbed.files import ensure_folder
 from testbed.phy.waveform import Waveform
@@ -85,21 +86,27 @@ def serve(
     session = open_session(config, folder, emit)
     antennas = config.server.antennas
     settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, rx_channels=antennas)
-    with open_radio(config.radio, settings) as radio:
-        if config.record:
+    another_receives = config.server.name in config.external
+    with nullcontext() if another_receives else open_radio(config.radio, settings) as radio:
+        if config.record and radio is not None:
             from server.capture import recorder_of
 
             session.recorder = recorder_of(config, folder, radio)
         ready = hub.wait_ready(config.expects, should_stop)
         tail = round(config.server.tail_s * config.waveform.sample_rate_hz)
-        total = samples_to_carry(config.waveform, list(ready.values())) + tail
+        planned = [*(r.samples_planned for r in ready.values()), *config.external.values()]
+        total = samples_to_carry(config.waveform, planned) + tail
         hub.broadcast(Start(samples=total, run=printable(folder.path.name)))
         emit(Started(samples=total))
         log.info("all are ready: %.2f s on the air", total / config.waveform.sample_rate_hz)
-        offers = Offers(session, Handovers(hub.send), hub.send, list(config.users))
+        edges = [edge for edge in config.users if edge in config.expects]
+        offers = Offers(session, Handovers(hub.send), hub.send, edges)
         offers.plan(config.switches)
         try:
-            receive(hub, session, offers, radio, total, should_stop, emit)
+            if radio is None:
+                await_carried(hub, session, offers, should_stop)
+            else:
+                receive(hub, session, offers, radio, total, should_stop, emit)
         finally:  # whatever came is decoded and kept, also when a node died
             session.finish()
             session.write_summary(complete=False)
@@ -108,9 +115,15 @@ def serve(
     log.info("done: %d frames, %d pictures", session.frames, len(session.pictures))
 
 
-def samples_to_carry(waveform: Waveform, ready: Sequence[Ready]) -> int:
+def samples_to_carry(waveform: Waveform, planned: Sequence[int]) -> int:
     """The longest stream that a node plans, and a tail behind it."""
-    return max(r.samples_planned for r in ready) + TAIL_FRAMES * waveform.frame_samples
+    return max(planned) + TAIL_FRAMES * waveform.frame_samples
+
+
+def await_carried(hub: Hub, session: Session, offers: Offers, should_stop: Callable[[], bool]) -> None:
+    """Where another program receives: wait until the nodes have handed in what they did, as long as it takes."""
+    while any(node not in session.results for node in session.config.expects):
+        look(hub, session, offers, should_stop, LOOK_S)
 
 
 def receive(

@@ -206,6 +206,7 @@ class Session:
             {
                 "complete": complete,
                 "expects": self.config.expects,
+                "external": list(self.config.external),
                 "provider": next(iter(self.assembler.codecs.values())).provider,
                 "samples": self.samples,
                 "frames": self.frames,

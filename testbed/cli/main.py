@@ -18,10 +18,12 @@ from testbed.cli.caches import tell_of_caches
 from testbed.cli.deploy import deploy_app
 from testbed.cli.federate import EXAMPLE, federate
 from testbed.cli.firmware import firmware_app
+from testbed.cli.frames import EPILOG_FRAMES, frames
 from testbed.cli.learn import eval_app, train_app
 from testbed.cli.node import edge, server
 from testbed.cli.options import (
     MAX_SEED,
+    Externals,
     Images,
     Jobs,
     JsonFile,
@@ -116,6 +118,7 @@ def run(
     record: Annotated[
         bool, typer.Option("--record", help="Keep what the server receives as a SigMF recording in the run folder.")
     ] = False,
+    external: Externals = None,
 ) -> None:
     """Run a scenario on this machine: one process for each node, then figures and a report.
 
@@ -130,11 +133,11 @@ def run(
     settings += ["record=true"] if record else []
     stop = StopRequest()
     if not remote:
-        raise typer.Exit(run_scenario(scenario, settings, seed, out, images, stop, debugging()))
+        raise typer.Exit(run_scenario(scenario, settings, seed, out, images, stop, debugging(), None, external or []))
     from testbed.deploy.remote import RemoteEdges, parse_remotes
 
     with RemoteEdges(parse_remotes(remote, ssh_options or [], remote_dir)) as away:
-        status = run_scenario(scenario, settings, seed, out, images, stop, debugging(), away)
+        status = run_scenario(scenario, settings, seed, out, images, stop, debugging(), away, external or [])
     raise typer.Exit(status)
 
 
@@ -162,21 +165,27 @@ def resolve(
     images: Images = None,
     radio: Radios = None,
     switch: Switches = None,
+    external: Externals = None,
 ) -> None:
     """Write each node's own configuration, and print the commands that start the nodes by hand."""
     from testbed.experiments import resolve as resolving
+    from testbed.experiments.external import parse_external, wiring
     from testbed.experiments.plutos import radio_settings
     from testbed.experiments.scenario_files import open_scenario
     from testbed.experiments.switch import switch_settings
 
     settings = [*(settings or []), *radio_settings(scenario, radio or []), *switch_settings(switch or [])]
     opened = open_scenario(scenario, settings, seed, images)
-    nodes = resolving.resolve(opened)
+    left_out = parse_external(opened, external or [])
+    nodes = resolving.resolve(opened, left_out)
     files = resolving.write_configs(out, opened, nodes)
     for line in resolving.by_hand(nodes, files, out):
         typer.echo(line)
+    for line in wiring(opened, scenario, {node.name: node.config for node in nodes}, left_out):
+        typer.echo(f"# {line}")
 
 
+app.command(epilog=EPILOG_FRAMES)(frames)
 app.command()(server)
 app.add_typer(air_app, name="air")
 app.command()(edge)

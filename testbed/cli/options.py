@@ -73,6 +73,15 @@ SshOptions = Annotated[
     typer.Option("--ssh-option", metavar="KEY=VALUE", help="As ssh -o takes it; may be repeated."),
 ]
 RemoteDir = Annotated[str, typer.Option("--remote-dir", metavar="DIR", help="The --dir that it was deployed with.")]
+Externals = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--external",
+        metavar="NODE[:PATTERN]",
+        help="Leave an edge, the air or the server to another program, such as GNU Radio; says what to wire. "
+        "PATTERN: req-rep (else), pub-sub or push-pull; may be repeated.",
+    ),
+]
 Switches = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(

@@ -51,6 +51,7 @@ class ServerConfig(Strict, frozen=True):
     provider: str = "cpu"  # that executes the codec
     switches: list[Switch] = []  # in the order of their frames, each with its edge
     record: bool = False  # what is received is kept as a SigMF recording in the run folder
+    external: dict[str, int] = {}  # nodes left to others' programs, and how many samples an edge of them is given
 
 
 class EdgeConfig(Strict, frozen=True):

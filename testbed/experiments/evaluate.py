@@ -72,7 +72,9 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
     frames = [frame_from_arrays(folder.read_npz(name)) for name in folder.names(*FRAMES)]
     metrics = Metrics()
     recorded = recorded_by(summary)
-    if (frames or complete) and summary.get("sent_known", True):
+    if scenario.server.name in summary.get("external", ()):
+        metrics.warnings = [f"{scenario.server.name} was another program: what it received is not known here"]
+    elif (frames or complete) and summary.get("sent_known", True):
         codecs = codecs_of(folder, scenario)
         sent = [sent_by(folder, scenario, index, codecs, frames, nodes) for index in range(len(scenario.edges))]
         received = received_pictures(folder, scenario, sent, frames, codecs, summary)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 import shlex
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Union
+from types import MappingProxyType
+from typing import Any, Union
 
 import msgspec
 
@@ -24,6 +25,7 @@ from testbed.config import (
     switches_of,
 )
 from testbed.errors import AddressInUse, RadioNotFound, ScenarioError
+from testbed.experiments.external import WAIT_S, samples_given
 from testbed.experiments.plutos import loopback_pluto, unserved, with_wait
 from testbed.experiments.tasks import lay_sources, require_kind, task_of
 from testbed.files import write_aside
@@ -34,6 +36,7 @@ from testbed.record.folder import SCENARIO, node_name
 # Below Linux's range of ephemeral ports (32768..60999), so that no outgoing connection takes one meanwhile.
 FREE_PORTS = range(20_000, 32_000)
 TRIES = 50
+NONE: Mapping[str, str] = MappingProxyType({})
 
 NodeConfig = Union[AirConfig, ServerConfig, EdgeConfig]  # noqa: UP007 - msgspec reads it at runtime on 3.10
 
@@ -46,8 +49,11 @@ class Node(msgspec.Struct, frozen=True):
     config: NodeConfig
 
 
-def resolve(scenario: Scenario) -> list[Node]:
+def resolve(scenario: Scenario, external: Mapping[str, str] = NONE) -> list[Node]:
     """Every process of a scenario, in the order in which they start: server, air, edges.
+
+    ``external`` holds nodes that are left to somebody else's program, each with the pattern of its ports: they are not
+    among the processes, and nobody waits for them on the bus. The server's process remains then, too, as the bus.
 
     Raises
     ------
@@ -73,9 +79,13 @@ def resolve(scenario: Scenario) -> list[Node]:
     addresses = [scenario.net.endpoint(base + i) for i in range(wanted)]
     control, ports = addresses[0], addresses[1:]
 
+    patient = f",wait_s={WAIT_S}" if external else ""
+    waits = scenario.air.pace == "lockstep" or scenario.air.name in external
+    paced = "" if waits else f",pace={scenario.air.pace}"
+
     def radio_of(name: str, port: str) -> str:
         """A node's radio: its own, or its port of the air. A Pluto that the air presents may come up after the node."""
-        return with_wait(own[name]) if presented else own[name] or port
+        return with_wait(own[name]) if presented else own[name] or port + paced + patient
 
     tx = dict(zip((edge.name for edge in scenario.edges), ports, strict=False))
     rx = ports[len(scenario.edges) :]
@@ -86,16 +96,23 @@ def resolve(scenario: Scenario) -> list[Node]:
             edge_config(scenario, edge, control, radio_of(edge.name, f"zmq:tx_port={tx.get(edge.name)}")),
         )
         for edge in scenario.edges
+        if edge.name not in external
     ]
     air = []
+
+    def port_of(name: str) -> dict[str, Any]:
+        return {"name": name, "pattern": external.get(name, "req-rep"), "external": name in external}
+
     if emulated:
-        served = [AirPort(name=e.name, user=e.user, tx=[tx[e.name]]) for e in scenario.edges]
-        served.append(AirPort(name=server.name, user=None, rx=rx))
+        served = [AirPort(**port_of(e.name), user=e.user, tx=[tx[e.name]]) for e in scenario.edges]
+        served.append(AirPort(**port_of(server.name), user=None, rx=rx))
         air = [air_node(scenario, control, served)]
     elif presented:
         served = [AirPort(name=e.name, user=e.user, pluto=virtual[e.name]) for e in scenario.edges]
         served.append(AirPort(name=server.name, user=None, pluto=virtual[server.name], antennas=server.antennas))
         air = [air_node(scenario, control, served)]
+    if scenario.air.name in external:
+        air = []
     listens = ",".join(f"rx_port{i or ''}={address}" for i, address in enumerate(rx))
     config = ServerConfig(
         seed=scenario.seed,
@@ -113,7 +130,9 @@ def resolve(scenario: Scenario) -> list[Node]:
             msgspec.structs.replace(switch, edge=edge.name)
             for edge in scenario.edges
             for switch in switches_of(scenario, edge.name)
+            if edge.name not in external
         ],
+        external=samples_given(scenario, external),
     )
     return [Node(server.name, "server", config), *air, *edges]
 

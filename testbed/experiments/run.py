@@ -19,6 +19,7 @@ from rich.table import Table
 from testbed.config import Scenario, ServerConfig
 from testbed.errors import DataError
 from testbed.experiments.counted import when
+from testbed.experiments.external import parse_external, wiring
 from testbed.experiments.processes import Ended, Family, Watch, node_command
 from testbed.experiments.resolve import (
     Node,
@@ -77,10 +78,11 @@ def run_scenario(
     stop: StopRequest,
     debug: bool = False,
     remote: RemoteNodes | None = None,
+    external: Sequence[str] = (),
 ) -> int:
     """Run a scenario as processes of its own, evaluate it, draw its report; returns the exit status.
 
-    Edges in ``remote`` are started on their boards.
+    Edges in ``remote`` are started on their boards; what is ``external`` is left to somebody else's program.
 
     Raises
     ------
@@ -92,7 +94,8 @@ def run_scenario(
     elsewhere = remote.targets if remote else ()
     require_usable(scenario, elsewhere)
     require_drivers(scenario, elsewhere)
-    nodes = resolve(scenario)
+    left_out = parse_external(scenario, external)
+    nodes = resolve(scenario, left_out)
     require_free(scenario, nodes)
     if remote is not None:
         with stop.interrupting():
@@ -105,6 +108,8 @@ def run_scenario(
     )
     if presented := presented_plutos(nodes):
         console.print(f"{scenario.air.name} presents virtual Plutos at {', '.join(presented)}", soft_wrap=True)
+    for line in wiring(scenario, name, {node.name: node.config for node in nodes}, left_out):
+        console.print(line, soft_wrap=True, highlight=False)
     outcome = Outcome(1, "the run was cut off")
     try:
         outcome = run_processes(scenario, nodes, folder, errors, stop, debug, remote.commands if remote else {})

@@ -101,7 +101,7 @@ def make_jetson(far: Path) -> None:
     conf = "".join(f"< POWER_MODEL ID={n} NAME={mode} >\nCPU_ONLINE CORE_0 1\n" for n, mode in enumerate(modes))
     (far / "etc/nvpmodel.conf").write_text(conf + "< PM_CONFIG DEFAULT=0 >\n")
     (far / "mode").write_text("0")
-    stand_in(far, "nvpmodel", "systemctl", "udevadm", "sudo", "reboot")
+    stand_in(far, "nvpmodel", "systemctl", "systemd-tmpfiles", "udevadm", "sudo", "reboot")
 
 
 def stand_in(far: Path, *names: str) -> None:
@@ -110,7 +110,9 @@ def stand_in(far: Path, *names: str) -> None:
         (far / "bin" / program).symlink_to(shutil.which(program) or program)
     for name in names:
         file = far / "bin" / name
-        file.write_text(STAND_IN.format(python=sys.executable, here=str(Path(__file__).parent), name=name))
+        file.write_text(
+            STAND_IN.format(python=sys.executable, here=str(Path(__file__).parent), name=name.replace("-", "_"))
+        )
         file.chmod(0o755)
 
 
@@ -198,6 +200,11 @@ def systemctl(arguments: list[str]) -> int:
 def udevadm(_: list[str]) -> int:
     """Has nothing to read here."""
     return 0
+
+
+def systemd_tmpfiles(arguments: list[str]) -> int:
+    """What it is to read is there."""
+    return 0 if Path(arguments[-1]).is_file() else 1
 
 
 def sudo(arguments: list[str]) -> int:

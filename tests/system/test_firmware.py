@@ -19,6 +19,7 @@ from testbed.deploy.firmware import shell
 from testbed.errors import FirmwareError
 from testbed.firmware.data import data_folder
 from tests.sshd import SshServer
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.needs("sshd"), pytest.mark.timeout(120)]
 SPEC = importlib.util.spec_from_file_location("far_side", Path(__file__).parent / "far_side.py")
@@ -148,12 +149,7 @@ def test_restore_goes_back_one_application_each_time(pluto: Device):
 def test_reboot_is_the_devices_own(pluto: Device):
     """It is told to, and verify then has nothing against it."""
     assert pluto.semtb("apply", "usb", "--yes", "--reboot").exit_code == 0
-    rebooted = pluto.far / "rebooted"
-    for _ in range(200):
-        if rebooted.exists():
-            break
-        subprocess.run(["sleep", "0.05"], check=True)
-    assert rebooted.exists()
+    wait_until((pluto.far / "rebooted").exists)
     assert pluto.semtb("verify", "usb").exit_code == 0
 
 

@@ -14,7 +14,7 @@ from server.node import samples_to_carry
 from server.session import Session
 from testbed.codec.base import CodecIdentity
 from testbed.config import ServerConfig, ServerPart
-from testbed.control.messages import Ready, Result, ResultFile
+from testbed.control.messages import Result, ResultFile
 from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
 from testbed.phy.waveform import Waveform
@@ -107,8 +107,7 @@ def test_silence_is_received_as_nothing_and_its_events_are_kept(session: Session
 
 def test_the_air_carries_the_longest_plan_and_two_frames_more():
     waveform = Waveform()
-    ready = [Ready(node=n, samples_planned=p) for n, p in (("a", 1000), ("b", 5000), ("c", 0))]
-    assert samples_to_carry(waveform, ready) == 5000 + 2 * waveform.frame_samples
+    assert samples_to_carry(waveform, [1000, 5000, 0]) == 5000 + 2 * waveform.frame_samples
 
 
 def test_reception_does_not_wait_for_the_decoder(tmp_path: Path):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from testbed.air.power import gain_of_loss
 from testbed.channels.registry import find_channel
-from testbed.config import Air
+from testbed.config import Air, Change
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -37,8 +38,26 @@ def link_of(air: Air, user: int, antenna: int) -> Link:
     found = Link(air.channel, air.delay_spread_s, air.doppler_hz, 0.0)
     for entry in sorted(entries, key=lambda entry: entry.antenna is not None):
         given = {key: value for key in Link.__struct_fields__ if (value := getattr(entry, key)) is not None}
+        if entry.path_loss_db is not None:
+            given["gain_db"] = gain_of_loss(entry.path_loss_db)
         found = msgspec.structs.replace(found, **given)
-    return found
+    spread_s = getattr(find_channel(found.channel), "measured_spread_s", None)  # of measured taps: as it was measured
+    return found if spread_s is None else msgspec.structs.replace(found, delay_spread_s=spread_s)
+
+
+def gain_of(change: Change) -> float:
+    """The gain that a change of the schedule sets.
+
+    Parameters
+    ----------
+    change : Change
+
+    Returns
+    -------
+    float
+        In dB, as a link's ``gain_db``.
+    """
+    return gain_of_loss(change.path_loss_db) if change.path_loss_db is not None else float(change.gain_db or 0.0)
 
 
 def in_words(air: Air) -> list[str]:

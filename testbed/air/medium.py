@@ -10,7 +10,7 @@ from testbed.air._kernels import rotate, rotate_and_add
 from testbed.air.bank import FilterBank
 from testbed.air.impairments import NoiseSource, phasor
 from testbed.air.interference import cfo_warnings, delay_warnings
-from testbed.air.links import link_of
+from testbed.air.links import gain_of, link_of
 from testbed.air.truth import draw_truth
 from testbed.channels.base import Place, TappedDelayLine
 from testbed.channels.registry import find_channel
@@ -35,7 +35,7 @@ class Medium:
     ``truth.latency_samples``. Noise :math:`w_a` is white with variance :math:`\sigma^2 = A^2 / \mathrm{SNR}`: a
     transmitter whose resource elements have power :math:`A^2` (`testbed.phy.ofdm.tx_amplitude`) is received at
     ``air.snr_db`` per occupied resource element and antenna, since :math:`E|h|^2 = 1`; a link's ``gain_db`` comes on
-    top.
+    top, until ``air.schedule`` or `set_gain` sets another.
 
     How the filters move is `testbed.air.bank`'s. All depends on the seed and the absolute sample index alone: the
     result is the same bit for bit however the stream is cut into blocks.
@@ -48,6 +48,8 @@ class Medium:
     users : list of int
     antennas : int
     seed : int
+    names : {name: user}, optional
+        By which ``air.schedule`` names links; what it says of others does not count.
 
     Raises
     ------
@@ -55,7 +57,15 @@ class Medium:
         If a delay is negative or beyond 4096 samples, or a list lacks a user.
     """
 
-    def __init__(self, waveform: Waveform, air: Air, users: list[int], antennas: int, seed: int) -> None:
+    def __init__(
+        self,
+        waveform: Waveform,
+        air: Air,
+        users: list[int],
+        antennas: int,
+        seed: int,
+        names: Mapping[str, int] | None = None,
+    ) -> None:
         self.waveform = waveform
         self.air = air
         self.users = list(users)
@@ -68,6 +78,10 @@ class Medium:
         self._bank = FilterBank(self._lines, delays, waveform.sample_rate_hz)
         self._noise = [NoiseSource(seed, (NOISE, a)) for a in range(antennas)]
         self._next_sample = 0
+        self.names = dict(names or {})
+        for change in air.schedule:
+            for name in set(change.ends) & set(self.names):
+                self.set_gain(self.names[name], gain_of(change), change.at_sample)
 
     @property
     def tail_samples(self) -> int:
@@ -109,11 +123,42 @@ class Medium:
             rotate_and_add(y[a], common, sigma, source.samples(first_sample, count))
         return y
 
+    def set_gain(self, user: int, gain_db: float, at_sample: int | None = None) -> int:
+        """A user becomes louder or softer at all antennas, from a sample on.
+
+        Parameters
+        ----------
+        user : int
+        gain_db : float
+            Of the link, as ``air.links`` has it; `testbed.air.power.gain_of_loss` says which a path loss is.
+        at_sample : int, optional
+            Absolute index; the next that is mixed if left out.
+
+        Returns
+        -------
+        int
+            The index from which on it holds.
+
+        Raises
+        ------
+        ShapeError
+            If the user is not known, or the sample lies before what was already mixed.
+        """
+        at = self._next_sample if at_sample is None else at_sample
+        if user not in self.users:
+            raise ShapeError(f"set_gain: user {user} is not in this medium; known: {self.users}")
+        if at < self._next_sample:
+            raise ShapeError(f"set_gain: at_sample = {at}: allowed: {self._next_sample} or later")
+        for antenna in range(self.antennas):
+            drawn_db = link_of(self.air, user, antenna).gain_db
+            self._bank.change(at, antenna, self.users.index(user), float(db_to_amplitude(gain_db - drawn_db)))
+        return at
+
     def response(self, samples: np.ndarray, frequencies_hz: np.ndarray | None = None) -> np.ndarray:
         r"""The exact channel at given times, without the common carrier offset.
 
         .. math::
-            H_{sfau} = e^{j 2\pi f_u n_s / f_s} \sum_l g_{aul}(n_s / f_s)
+            H_{sfau} = c_{au}(n_s) \, e^{j 2\pi f_u n_s / f_s} \sum_l g_{aul}(n_s / f_s)
                 \, e^{-j 2\pi (f + f_u) (L + d_u + \tau_{aul} f_s) / f_s}
 
         An FFT whose window begins at the sample index at which the transmitter's useful part began measures this (all
@@ -145,7 +190,7 @@ class Medium:
                 delays_s = line.delays_s + (self.truth.latency_samples + delay) / rate
                 steering = np.exp(-2j * np.pi * delays_s[:, None] * shifted)  # [taps, F]
                 h[:, :, a, i] = (line.gains(times) * rotation).T @ steering
-        return h
+        return h * self._bank.amplitudes(samples)[:, None].astype(np.float32)
 
     def warnings(self) -> list[str]:
         """What in this air costs more than noise: one line each, with the interference to expect."""

@@ -45,11 +45,12 @@ def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
         As the ports and the configuration have it.
     """
     name = config.air.name
-    users = [port.user for port in config.ports if port.user is not None]
+    names = {port.name: port.user for port in config.ports if port.user is not None}
+    users = list(names.values())
     antennas = sum(len(port.rx) or port.antennas for port in config.ports if port.user is None)
 
     def medium() -> Medium:
-        return Medium(config.waveform, config.air, users, antennas, config.seed)
+        return Medium(config.waveform, config.air, users, antennas, config.seed, names)
 
     with Member(config.control, name, "air", should_stop) as member:
         medium().mix(np.zeros((len(users), 1), np.complex64), 0)  # compiles kernels before anybody waits for samples

@@ -7,14 +7,16 @@ from itertools import combinations
 
 import numpy as np
 
-from testbed.air.links import link_of
+from testbed.air.links import gain_of, link_of
 from testbed.air.medium import FADING
+from testbed.air.oscillator import NS
 from testbed.air.power import UNITY_PATH_LOSS_DB, path_amplitude
 from testbed.air.truth import draw_truth
-from testbed.air.world import Path, Station
+from testbed.air.world import Path, Station, World
 from testbed.channels.base import Place, TappedDelayLine
 from testbed.channels.registry import find_channel
 from testbed.config import Air
+from testbed.errors import ShapeError
 from testbed.phy.waveform import Waveform
 from testbed.units import db_to_amplitude
 
@@ -67,6 +69,60 @@ def draw_paths(
                 line = _line(air, Place(b, 0, 1), -1, keyed)
                 _both_ways(paths, one, a, other, b, line)
     return paths
+
+
+def set_link_gain(
+    world: World, server: str, users: Mapping[str, int], air: Air, edge: str, gain_db: float, at_ns: int | None = None
+) -> None:
+    """All paths between an edge and the server become louder or softer, in both directions.
+
+    Parameters
+    ----------
+    world : World
+    server : str
+    users : {name: int}
+        User number of each other radio.
+    air : Air
+        With which the paths were drawn.
+    edge : str
+    gain_db : float
+        Of the link, as ``air.links`` has it; `testbed.air.power.gain_of_loss` says which a path loss is.
+    at_ns : int, optional
+        Nominal time; the world's present if left out.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such path, or the time is past.
+    """
+    between = [path for path in world.paths if {end[0] for end in path} == {edge, server}]
+    if not between:
+        raise ShapeError(f"set_link_gain: no path between {edge} and {server}")
+    for path in between:
+        (antenna,) = [number for name, number in path if name == server]
+        world.set_gain(path, gain_db - link_of(air, users[edge], antenna).gain_db, at_ns)
+
+
+def apply_schedule(world: World, server: str, users: Mapping[str, int], air: Air, rate_hz: float) -> None:
+    """Everything of ``air.schedule``, at the nominal times of its samples.
+
+    Parameters
+    ----------
+    world : World
+    server : str
+    users : {name: int}
+    air : Air
+    rate_hz : float
+        Of the waveform, by which the schedule counts.
+
+    Raises
+    ------
+    ShapeError
+        If an entry's link is not in the world.
+    """
+    for change in air.schedule:
+        (edge,) = set(change.ends) - {server}
+        set_link_gain(world, server, users, air, edge, gain_of(change), change.at_sample * NS // round(rate_hz))
 
 
 def _line(air: Air, place: Place, user: int, keyed: np.random.SeedSequence) -> TappedDelayLine:

@@ -75,7 +75,7 @@ class World:
     ) -> None:
         self.stations = {station.model.name: station for station in stations}
         self.now_ns = 0
-        self._paths = dict(paths)
+        self.paths = dict(paths)
         self._radios = {
             name: TunedRadio(station.model.oscillator, tunings[name], seed, number)
             for number, (name, station) in enumerate(self.stations.items())
@@ -120,8 +120,8 @@ class World:
         ShapeError
             If there is no such path, or the time is past.
         """
-        if path not in self._paths:
-            raise ShapeError(f"set_gain: no path {path}; there are {sorted(self._paths)}")
+        if path not in self.paths:
+            raise ShapeError(f"set_gain: no path {path}; there are {sorted(self.paths)}")
         at = self.now_ns if at_ns is None else at_ns
         if at < self.now_ns:
             raise ShapeError(f"set_gain: at_ns = {at}: allowed: {self.now_ns} or later")
@@ -278,14 +278,14 @@ class World:
 
     def _sources_of(self, name: str) -> list[Port]:
         """Transmit antennas from which paths lead to a receiver."""
-        return list(dict.fromkeys(sender for sender, (receiver, _) in self._paths if receiver == name))
+        return list(dict.fromkeys(sender for sender, (receiver, _) in self.paths if receiver == name))
 
     def _ear(self, name: str) -> Ear | None:
         """A receiver, as its radio is tuned; None: nothing leads to it."""
         sources, station = self._sources[name], self.stations[name]
         if not sources or not station.rx_antennas:
             return None
-        lines = [[self._paths.get((s, (name, a))) for s in sources] for a in range(station.rx_antennas)]
+        lines = [[self.paths.get((s, (name, a))) for s in sources] for a in range(station.rx_antennas)]
         ear = Ear(self._radios[name], lines, station.model.front_end.rx_delay_samples, self.now_ns)
         for change in self._changes:
             if change[0][1][0] == name:

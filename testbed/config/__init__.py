@@ -4,7 +4,7 @@ A *scenario* names everything of a run. From it each process gets its own *node 
 ``ServerConfig``, ``EdgeConfig``), which is all that process is given, so that it starts as well on another machine.
 """
 
-from testbed.config.air import Air, AirLink, check_channel
+from testbed.config.air import Air, AirLink, Change, check_channel
 from testbed.config.load import (
     apply_setting,
     convert,
@@ -27,6 +27,7 @@ __all__ = [
     "AirConfig",
     "AirLink",
     "AirPort",
+    "Change",
     "CodecChoice",
     "EdgeConfig",
     "EdgePart",

@@ -16,6 +16,14 @@ def check_channel(key: str, channel: str, delay_spread_s: float, doppler_hz: flo
     check(0 <= doppler_hz <= 2000, f"{key}.doppler_hz", doppler_hz, "0..2000")
 
 
+def check_gain(key: str, gain_db: float | None, path_loss_db: float | None) -> None:
+    """Raise ScenarioError for a gain that no link can have, or for two."""
+    both = gain_db is not None and path_loss_db is not None
+    check(not both, key, f"gain_db {gain_db}, path_loss_db {path_loss_db}", "one of the two")
+    check(gain_db is None or -100 <= gain_db <= 40, f"{key}.gain_db", gain_db, "-100..40")
+    check(path_loss_db is None or -10 <= path_loss_db <= 130, f"{key}.path_loss_db", path_loss_db, "-10..130")
+
+
 class AirLink(Strict, frozen=True):
     """What differs on the links from one user, to all antennas or to one; what is left out is as in ``[air]``."""
 
@@ -25,6 +33,7 @@ class AirLink(Strict, frozen=True):
     delay_spread_s: float | None = None
     doppler_hz: float | None = None
     gain_db: float | None = None  # over the unit mean power of the others: this user's SNR is snr_db + gain_db
+    path_loss_db: float | None = None  # instead of gain_db, absolute: 30 is a gain_db of 0, see testbed.air.power
 
     def __post_init__(self) -> None:
         check(self.user >= 0, "air.links.user", self.user, "0 or more")
@@ -36,7 +45,29 @@ class AirLink(Strict, frozen=True):
             default.delay_spread_s if self.delay_spread_s is None else self.delay_spread_s,
             default.doppler_hz if self.doppler_hz is None else self.doppler_hz,
         )
-        check(self.gain_db is None or -100 <= self.gain_db <= 40, "air.links.gain_db", self.gain_db, "-100..40")
+        check_gain("air.links", self.gain_db, self.path_loss_db)
+
+
+class Change(Strict, frozen=True):
+    """A link becomes louder or softer at an exact sample, in both directions and at all antennas."""
+
+    at_sample: int  # of the air, at the waveform's nominal rate
+    link: str  # EDGE.SERVER
+    gain_db: float | None = None  # from there on, as in [[air.links]]
+    path_loss_db: float | None = None  # instead of gain_db
+
+    def __post_init__(self) -> None:
+        check(0 <= self.at_sample < 2**62, "air.schedule.at_sample", self.at_sample, "0..2^62-1")
+        check(self.link.count(".") == 1, "air.schedule.link", self.link, "EDGE.SERVER, for example edge-1.server")
+        given = [self.gain_db, self.path_loss_db].count(None)
+        check(given == 1, "air.schedule", f"at_sample {self.at_sample}", "one of gain_db and path_loss_db")
+        check_gain("air.schedule", self.gain_db, self.path_loss_db)
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The names of the two radios."""
+        one, other = self.link.split(".")
+        return one, other
 
 
 class Air(Strict, frozen=True):
@@ -44,10 +75,11 @@ class Air(Strict, frozen=True):
 
     name: str = "air"
     snr_db: float = 20.0  # Es/N0 per occupied resource element, per user, per antenna, with E|h|^2 = 1
-    channel: str = "TDL-A"  # of every link: TDL-A to TDL-E (TR 38.901), AWGN or two-ray, see testbed.channels
+    channel: str = "TDL-A"  # of every link: TDL-A to TDL-E (TR 38.901), AWGN, two-ray, Rician:K_DB or taps:FILE
     delay_spread_s: float = 100e-9
     doppler_hz: float = 5.0
     links: list[AirLink] = []  # what is otherwise on some of them
+    schedule: list[Change] = []  # what changes while it runs
     radios: list[RadioModel] = []  # those that are not ideal, with clocks of their own
     common_cfo_hz: float | None = None  # of the server's oscillator; drawn within +-25 kHz
     user_cfo_hz: list[float] | None = None  # one for each user; drawn within +-100 Hz

@@ -149,6 +149,11 @@ class Scenario(Strict, frozen=True):
             antennas = self.server.antennas
             check((link.antenna or 0) < antennas, "air.links.antenna", link.antenna, f"0..{antennas - 1}")
         nodes = [*edges, self.server.name]
+        for change in self.air.schedule:
+            ends = set(change.ends)
+            known = self.server.name in ends and len(ends & set(edges)) == 1
+            links = ", ".join(f"{name}.{self.server.name}" for name in edges)
+            check(known, "air.schedule.link", change.link, links)
         for radio in self.air.radios:
             check(radio.name in nodes, "air.radios.name", radio.name, f"an edge or the server: {', '.join(nodes)}")
         for key in ("user_cfo_hz", "user_delay_samples"):

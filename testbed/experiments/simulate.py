@@ -44,8 +44,8 @@ class OncePerPicture:
 
 def make_medium(scenario: Scenario) -> Medium:
     """The air of a scenario."""
-    users = [edge.user for edge in scenario.edges]
-    return Medium(scenario.waveform, scenario.air, users, scenario.server.antennas, scenario.seed)
+    names = {edge.name: edge.user for edge in scenario.edges}
+    return Medium(scenario.waveform, scenario.air, list(names.values()), scenario.server.antennas, scenario.seed, names)
 
 
 def make_receiver(scenario: Scenario) -> Receiver:

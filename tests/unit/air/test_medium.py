@@ -8,7 +8,7 @@ import pytest
 from testbed.air._kernels import superimpose
 from testbed.air.medium import Medium
 from testbed.channels.registry import MODELS
-from testbed.config import Air
+from testbed.config import Air, convert
 from testbed.errors import ScenarioError, ShapeError
 from testbed.phy.ofdm import demodulate, modulate, tx_amplitude
 from testbed.phy.waveform import PROFILES, Waveform
@@ -294,3 +294,47 @@ def test_the_kernel_equals_its_numpy_twin(rng):
     windows = np.stack([x[u, starts[u] + n[:, None] + np.arange(taps)] for u in range(users)], axis=1)
     twin = np.einsum("nauk,nuk->an", moving, windows)
     assert np.abs(y[0] + 1j * y[1] - twin).max() < 1e-4
+
+
+def scheduled(*changes, channel="AWGN", **settings):
+    air = convert({"channel": channel, "schedule": list(changes), "snr_db": QUIET, **settings}, Air)
+    return Medium(WAVEFORM, air, [0, 1], 2, 1, {"edge-1": 0, "edge-2": 1})
+
+
+SOFTER = {"at_sample": 3000, "link": "edge-1.server", "path_loss_db": 80.0}
+LOUDER = {"at_sample": 5001, "link": "server.edge-1", "gain_db": 3.0}
+
+
+def test_a_schedule_changes_a_link_at_exact_samples():
+    """A steady tone's level: 0 dB, -50 dB of a path loss of 80 from sample 3000, +3 dB from 5001; to 0.05 dB."""
+    air = scheduled(SOFTER, LOUDER, user_delay_samples=[0.0, 0.0])
+    y = np.abs(air.mix({0: np.ones(7000, np.complex64)}, 0))
+    for begin, end, level_db in ((100, 3000, 0.0), (3000, 5001, -50.0), (5001, 7000, 3.0)):
+        assert 10 * np.log10(np.mean(y[:, begin:end] ** 2, axis=1)) == pytest.approx(level_db, abs=0.05)
+        assert 20 * np.log10(y[:, [begin, end - 1]]) == pytest.approx(level_db, abs=0.5)  # noise is at -94 dB
+    h = np.abs(air.response(np.array([2999.0, 3000.0, 5000.0, 5001.0]), np.zeros(1)))[:, 0]
+    assert 20 * np.log10(h[..., 0]) == pytest.approx(np.array([0.0, -50.0, -50.0, 3.0])[:, None] * [1, 1], abs=1e-4)
+    assert 20 * np.log10(h[..., 1]) == pytest.approx(0.0, abs=1e-4)  # the other user's
+
+
+def test_blocks_do_not_matter_where_a_schedule_changes_links(rng):
+    x = gaussian(rng, 2, 8000)
+    whole = scheduled(SOFTER, LOUDER, channel="TDL-A").mix(x, 0)
+    air = scheduled(SOFTER, LOUDER, channel="TDL-A")
+    cuts = [0, 1, 2999, 3001, 5000, 5001, 8000]
+    assert np.array_equal(np.concatenate([air.mix(x[:, a:b], a) for a, b in itertools.pairwise(cuts)], axis=1), whole)
+    assert np.array_equal(whole[:, :3000], scheduled(channel="TDL-A").mix(x[:, :3000], 0))
+
+
+def test_a_gain_that_is_set_while_it_runs_holds_from_the_next_sample(rng):
+    """As if it had been scheduled there; over the gain that the link was drawn with."""
+    x = gaussian(rng, 2, 2000)
+    links = [{"user": 0, "gain_db": -7.0}]
+    air, planned = scheduled(links=links), scheduled({**SOFTER, "at_sample": 900}, links=links)
+    first = air.mix(x[:, :900], 0)
+    assert air.set_gain(0, -50.0) == 900
+    assert np.array_equal(np.concatenate([first, air.mix(x[:, 900:], 900)], axis=1), planned.mix(x, 0))
+    with pytest.raises(ShapeError, match="at_sample = 5: allowed: 2000 or later"):
+        air.set_gain(0, 0.0, 5)
+    with pytest.raises(ShapeError, match=r"user 3 is not in this medium; known: \[0, 1\]"):
+        air.set_gain(3, 0.0)

@@ -8,13 +8,13 @@ import pytest
 from testbed.air.impairments import KERNEL_HALF
 from testbed.air.medium import Medium
 from testbed.air.oscillator import NS
-from testbed.air.paths import draw_paths
+from testbed.air.paths import apply_schedule, draw_paths, set_link_gain
 from testbed.air.power import UNITY_PATH_LOSS_DB, path_amplitude
 from testbed.air.resample import LATENCY
 from testbed.air.tuned import Tuning
 from testbed.air.world import Station, World
 from testbed.channels.base import TappedDelayLine
-from testbed.config import Air, FrontEnd, Oscillator, RadioModel
+from testbed.config import Air, FrontEnd, Oscillator, RadioModel, convert
 from testbed.errors import ShapeError
 from testbed.phy.waveform import Waveform
 
@@ -203,6 +203,27 @@ def test_the_channel_is_the_same_in_both_directions():
         heard = world.advance(end, sent)
         np.testing.assert_allclose(heard["edge-1"][0][500:], heard["server"][antenna][500:], atol=1e-6)
         assert np.abs(heard["edge-1"]).max() > 1e-3
+
+
+def test_a_schedule_holds_in_both_directions_from_its_sample_on():
+    """A link of -6 dB goes to a path loss of 50 dB at sample 1000: from -36 dB to -50 dB there, to 0.01 dB."""
+    schedule = [{"at_sample": 1000, "link": "edge-1.server", "path_loss_db": 50.0}]
+    links = [{"user": 0, "gain_db": -6.0}]
+    air = convert({"channel": "AWGN", "links": links, "schedule": schedule, "user_delay_samples": [0.0]}, Air)
+    stations, users = [station("edge-1"), station("server", tx=1, rx=1)], {"edge-1": 0}
+    paths = draw_paths(stations, "server", users, Waveform(), air, 5)
+    world = World(stations, paths, {"edge-1": TUNED, "server": TUNED}, 5)
+    apply_schedule(world, "server", users, air, RATE)
+    ones = np.ones((1, 3840), np.complex64)
+    heard = world.advance(2_000_000, {"edge-1": ones, "server": ones})
+    for y in heard.values():
+        level_db = 20 * np.log10(np.abs(y[0]) + 1e-12)
+        last = 1000 + LATENCY  # where the change comes out of the receiver's resampler
+        assert level_db[200 : last - LATENCY] == pytest.approx(-36.0, abs=0.01)
+        assert level_db[last + LATENCY :] == pytest.approx(-50.0, abs=0.01)
+        assert level_db[last - 1] > -43 > level_db[last]
+    with pytest.raises(ShapeError, match="no path between edge-2 and server"):
+        set_link_gain(world, "server", users | {"edge-2": 1}, air, "edge-2", 0.0)
 
 
 @pytest.mark.parametrize("offset_hz", [300e3, -700e3])

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from testbed.codec.base import Codec
 from testbed.codec.registry import open_codec
 from testbed.config import AirConfig, EdgeConfig, Scenario, ServerConfig
 from testbed.config.nodes import PATTERNS
 from testbed.errors import ScenarioError
-from testbed.experiments.frames import planned_samples
+from testbed.experiments.frames import carried_samples, planned_samples
 
 WAIT_S = 3600  # that the other nodes wait for such a program
 # By any of its names: how the air calls it, how the peer does, or both.
@@ -90,7 +91,7 @@ def transmitter_lines(scenario: Scenario, called: str, name: str, endpoint: str,
     ]
 
 
-def receiver_lines(scenario: Scenario, name: str, endpoints: Sequence[str], pattern: str) -> list[str]:
+def receiver_lines(scenario: Scenario, name: str, endpoints: Sequence[str], pattern: str, samples: int) -> list[str]:
     """How to wire a program that receives in the place of the server."""
     kind = TAKES[pattern]
     lines = [
@@ -98,7 +99,7 @@ def receiver_lines(scenario: Scenario, name: str, endpoints: Sequence[str], patt
         f"ZMQ {kind} Source):"
     ]
     lines += [f"  antenna {number}: {endpoint}" for number, endpoint in enumerate(endpoints)]
-    return [*lines, f"  and takes complex64, {rate_words(scenario)} each"]
+    return [*lines, f"  and takes complex64, {rate_words(scenario)} each, {samples} samples in all"]
 
 
 def air_lines(scenario: Scenario, tx: Mapping[str, str], rx: Sequence[str]) -> list[str]:
@@ -112,10 +113,17 @@ def air_lines(scenario: Scenario, tx: Mapping[str, str], rx: Sequence[str]) -> l
 
 def samples_given(scenario: Scenario, external: Mapping[str, str]) -> dict[str, int]:
     """How long a run goes on for the edges that are left to others: as long as they would transmit themselves."""
-    by_name = {edge.name: edge for edge in scenario.edges}
-    left = [name for name in external if name in by_name]
-    codec = open_codec(scenario.codec.name, provider=scenario.codec.provider) if left else None
-    return {name: planned_samples(scenario, by_name[name], codec) if codec and name in left else 0 for name in external}
+    given = dict.fromkeys(external, 0)
+    left = [edge for edge in scenario.edges if edge.name in external]
+    codec = codec_of(scenario) if left else None
+    if codec is not None:
+        given |= {edge.name: planned_samples(scenario, edge, codec) for edge in left}
+    return given
+
+
+def codec_of(scenario: Scenario) -> Codec:
+    """The codec with which its edges begin."""
+    return open_codec(scenario.codec.name, provider=scenario.codec.provider)
 
 
 def wiring(
@@ -132,7 +140,8 @@ def wiring(
             if port.name in external and port.tx:
                 lines += transmitter_lines(scenario, called, port.name, port.tx[0], port.pattern)
             elif port.name in external and port.rx:
-                lines += receiver_lines(scenario, port.name, port.rx, port.pattern)
+                samples = carried_samples(scenario, codec_of(scenario))
+                lines += receiver_lines(scenario, port.name, port.rx, port.pattern, samples)
     elif scenario.air.name in external:
         radios = {name: c.radio for name, c in configs.items() if isinstance(c, (EdgeConfig, ServerConfig))}
         tx = {edge.name: ports_of(radios[edge.name])[0] for edge in scenario.edges if edge.name in radios}

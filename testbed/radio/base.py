@@ -43,7 +43,8 @@ class Tuning(msgspec.Struct, frozen=True):
 class RadioEvent(msgspec.Struct, frozen=True):
     """Something that happened to the samples: overflow, underflow, late, lost, retuned or malformed.
 
-    ``sample`` is the first that it befell, ``count`` how many: those of an overflow are there, as zeros.
+    ``sample`` is the first that it befell, ``count`` how many: those of an overflow are there, as zeros; those of an
+    underflow were silence on the air, before the sample that came late.
     """
 
     kind: str
@@ -121,6 +122,13 @@ class Radio(Protocol):
 
     def finish(self) -> None:
         """Wait until everything queued has left; what follows on the air is silence."""
+        ...
+
+    def sent_events(self) -> tuple[RadioEvent, ...]:
+        """What befell the samples that were sent, since it was asked last: underflows, by the index in what was sent.
+
+        Nothing where the receiver waits for the sender.
+        """
         ...
 
     def receive(self, count: int) -> RxBlock:

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from testbed.errors import PeerLost, PeerUnreachable, RadioError
-from testbed.radio.base import RadioIdentity, RadioSettings, RxBlock, Tuning, nothing_to_tune
+from testbed.radio.base import RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning, nothing_to_tune
 from testbed.radio.zmq import in_range
 
 QUEUE_SAMPLES = 200_000  # on the cable; send blocks beyond
@@ -118,6 +118,10 @@ class MemoryRadio:
                 self._wait(lambda: self._cable.waiting == 0)
                 self._cable.finished = True
                 self._cable.changed.notify_all()
+
+    def sent_events(self) -> tuple[RadioEvent, ...]:
+        """See `testbed.radio.base.Radio.sent_events`: nothing, since its receiver waits."""
+        return ()
 
     def receive(self, count: int) -> RxBlock:
         """See `testbed.radio.base.Radio.receive`."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import logging
+import os
 import threading
+from weakref import WeakSet
 
 import msgspec
 import numpy as np
@@ -12,19 +15,17 @@ import numpy as np
 from testbed.config.lab import require_permission
 from testbed.errors import PeerLost, RadioError
 from testbed.radio.base import RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning
-from testbed.radio.pluto_device import TX_DEVICE, PlutoDevice, open_device
+from testbed.radio.pluto_buffers import layout
+from testbed.radio.pluto_device import PlutoDevice, open_device
 from testbed.radio.pluto_libraries import require_libraries
 from testbed.radio.pluto_receiver import Receiver
-from testbed.radio.pluto_uri import Choice, in_ranges, parse
+from testbed.radio.pluto_sender import Sender
+from testbed.radio.pluto_uri import Choice, hears_otherwise, in_ranges, parse
 from testbed.radio.pluto_watch import Watch
 from testbed.radio.pluto_watchdog import Watchdog
 from testbed.radio.zmq import in_range
 
-BLOCK_SAMPLES = 9_600  # of a buffer, 5 ms at 1.92 MS/s; at any rate far below the 2.5 s that a buffer may last
-KERNEL_BUFFERS = 4  # blocks of a TX buffer that wait in the device: 20 ms that a late sender may miss without a gap
-TX_FULL_SCALE = 1 << 14
-CLOSE_S = 0.1  # for a block on its way
-WOKEN_S = 2.0  # for a thread whose wait in libiio was cancelled
+OPEN: WeakSet[PlutoRadio] = WeakSet()  # whose process is to close them before it ends
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +33,20 @@ log = logging.getLogger(__name__)
 class PlutoRadio:
     """``pluto:ip:192.168.2.1,lo_hz=2.45e9,tx_gain_db=-20,rx_gain_db=40`` or ``pluto:usb:1.4.5``
 
-    Behind the address stand, if wanted, ``lo_hz``, ``tx_gain_db`` (-89.75..0), ``rx_gain_db`` (integer) and ``lead_s``
-    (silence before the first sample); what is left out is as the settings say. One channel needs a Pluto as it is sold,
+    Behind the address stand, if wanted, ``lo_hz``, ``tx_gain_db`` (-89.75..0), ``rx_gain_db`` (integer), ``lead_s``
+    (silence before the first sample), ``fir`` (path of a filter file) and ``mute=1`` (nothing is radiated, as digital
+    loopback wants it); what is left out is as the settings say. One channel needs a Pluto as it is sold,
     two a Pluto with 2R2T. Transmit and receive of one Pluto may be opened by two processes (by ``ip:``, not ``usb:``).
 
     Full scale 1.0 is 2^14 of the DAC's 16 bits and 2^11 of the ADC's 12. The TX buffer is opened at once, so that a
     virtual Pluto's time waits for it; the transmitter is muted (highest attenuation, LO off) until then and again when
     it closes; should this process end without closing it, a watchdog mutes it. The RX buffer is opened by the first
-    `receive`, after all settings, so that no block from before is in it; a thread reads it from then on, up to two
-    seconds ahead. What the device lost meanwhile comes as zeros, with an
-    event that says how many samples: a virtual Pluto counts them, of hardware they are told from this machine's clock.
-    Underflows are not reported: some firmware has that bit always set. A Pluto on the network that no longer answers is
-    found out within `settings.timeout_s` and a second, whatever waits for it.
+    `receive`, after all settings, and what it may hold from before is passed over; a thread reads it from then on, up
+    to two seconds ahead. What the device lost meanwhile comes as zeros, with an event that says how many samples: a
+    virtual Pluto counts them, of hardware they are told from this machine's clock. Underflows are told by
+    `sent_events`, from that clock and the device's bit. What the device rounds or clamps is read back, logged and kept
+    in `adjusted`. One thread may send while another receives. A Pluto on the network that no longer answers is found
+    out within `settings.timeout_s` and a second, whatever waits for it.
 
     Raises
     ------
@@ -70,27 +73,34 @@ class PlutoRadio:
         self.settings = settings
         self._choice: Choice = parse(uri, settings)
         self._closed = threading.Event()
-        self._sending = threading.RLock()
-        self._held = np.zeros((settings.tx_channels, 0), dtype=np.complex64)
-        self._finished = False
-        self._txbuf = None
+        self._sender: Sender | None = None
         self._receiver: Receiver | None = None
         self._received = 0
         self._retuned = False  # since the last sample
         self._device: PlutoDevice | None = open_device(uri, self._choice, settings)
         self._watch = Watch(self._choice.address, settings.timeout_s)
         self._watchdog: Watchdog | None = None
+        self._process = os.getpid()
+        OPEN.add(self)
         try:
             self._identity = self._device.identity
             self._paced = self._device.pace == "lock-step"
+            self._layout = layout(settings.sample_rate_hz, self._device.waits)
             if settings.tx_channels:
                 self._require_permission(self._choice)
                 self._watchdog = Watchdog(self._choice.address)
                 self._watchdog.await_ready()
-                self._txbuf = self._device.open_buffer(TX_DEVICE, settings.tx_channels, BLOCK_SAMPLES, KERNEL_BUFFERS)
-                self._device.unmute()
                 lead = round(self._choice.lead_s * settings.sample_rate_hz)
-                self._held = np.zeros((settings.tx_channels, lead), dtype=np.complex64)
+                self._sender = Sender(
+                    self._device,
+                    settings.tx_channels,
+                    self._layout,
+                    lead,
+                    self._may_send,
+                    self._explained,
+                    self._watch,
+                )
+                self._device.unmute()
         except BaseException:
             self.close()
             raise
@@ -112,20 +122,29 @@ class PlutoRadio:
         return self._identity
 
     @property
+    def adjusted(self) -> tuple[str, ...]:
+        """What the device has otherwise than it was asked for, in words: rounded or clamped."""
+        return tuple(self._device.adjusted.values()) if self._device is not None else ()
+
+    @property
     def tuning(self) -> Tuning:
         """As the device has it."""
         return self._open_device("tuning").tuning
 
     def retune(self, tuning: Tuning) -> Tuning:
-        """See `testbed.radio.base.Radio.retune`. The RX buffer is opened anew, since it holds samples from before."""
+        """See `testbed.radio.base.Radio.retune`.
+
+        Where it changes what is received, the RX buffer is opened anew, since it holds samples from before. A change of
+        the transmit gain alone interrupts nothing.
+        """
         device = self._open_device("retune")
         changed = {name: value for name, value in msgspec.structs.asdict(tuning).items() if value is not None}
         choice = in_ranges(self.uri, msgspec.structs.replace(self._choice, **changed))
         if self.settings.tx_channels:
             self._require_permission(choice)
         device.retune(choice)
-        self._choice = choice
-        if self._receiver is not None:
+        before, self._choice = self._choice, choice
+        if self._receiver is not None and hears_otherwise(choice, before):
             self._receiver.close()
             self._receiver = None
             self._retuned = True
@@ -135,32 +154,19 @@ class PlutoRadio:
         """See `testbed.radio.base.Radio.send`. What does not fill a block waits for more, or for `finish`."""
         if not self.settings.tx_channels:
             raise RadioError(f"{self.uri}: send: opened without a transmit channel")
-        x = in_range(samples, self.settings.tx_channels, self.uri)
-        with self._sending:
-            self._may_send()
-            if self._finished:
-                raise RadioError(f"{self.uri}: send after finish: open the radio anew to send more")
-            x = np.concatenate([self._held, x], axis=1)
-            whole = x.shape[1] // BLOCK_SAMPLES * BLOCK_SAMPLES
-            self._held = x[:, whole:]
-            for begin in range(0, whole, BLOCK_SAMPLES):
-                self._push(x[:, begin : begin + BLOCK_SAMPLES])
+        sender = self._sender
+        if sender is None:
+            raise RadioError(f"{self.uri}: send: the radio is closed")
+        sender.send(in_range(samples, self.settings.tx_channels, self.uri))
 
     def finish(self) -> None:
-        """See `testbed.radio.base.Radio.finish`: so many blocks of silence go after the last that it has left."""
-        if not self.settings.tx_channels:
-            return
-        with self._sending:
-            if self._finished:
-                return
-            self._may_send()
-            silence = np.zeros((self.settings.tx_channels, BLOCK_SAMPLES), dtype=np.complex64)
-            if self._held.shape[1]:
-                self._push(np.concatenate([self._held, silence], axis=1)[:, :BLOCK_SAMPLES])
-            for _ in range(KERNEL_BUFFERS + 1):
-                self._push(silence)
-            self._finished = True
-            self._txbuf = None  # destroys it: from here on the device sends zeros
+        """See `testbed.radio.base.Radio.finish`."""
+        if self._sender is not None:
+            self._sender.finish()
+
+    def sent_events(self) -> tuple[RadioEvent, ...]:
+        """See `testbed.radio.base.Radio.sent_events`."""
+        return self._sender.events() if self._sender is not None else ()
 
     def receive(self, count: int) -> RxBlock:
         """See `testbed.radio.base.Radio.receive`."""
@@ -171,7 +177,7 @@ class PlutoRadio:
         if self._receiver is None:
             assert self._device is not None
             self._receiver = Receiver(
-                self._device, self.settings.rx_channels, BLOCK_SAMPLES, self._explained, self._watch
+                self._device, self.settings.rx_channels, self._layout, self._explained, self._watch
             )
         samples, losses = self._receiver.take(count)
         first = self._received
@@ -187,25 +193,28 @@ class PlutoRadio:
         if self._closed.is_set() and self._device is None:
             return
         self._closed.set()
-        idle = self._sending.acquire(timeout=CLOSE_S)
+        idle = self._sender is None or self._sender.is_idle()
         gone = not self._watch.answers()
         self._watch.close()
-        if (gone or not idle) and self._txbuf is not None:
-            self._txbuf.cancel()  # wakes who waits in it; libiio then complains on standard error
-            idle = idle or self._sending.acquire(timeout=WOKEN_S)  # nobody may be in a buffer that is destroyed
-        if idle:
-            self._sending.release()
+        device, self._device = self._device, None
+        self._mute(device, gone)
+        if self._sender is not None and (gone or not idle):
+            self._sender.wake()
         if self._receiver is not None:
             self._receiver.close(gone)
-        device, self._device = self._device, None
-        if gone:
-            log.warning("%s: not muted: %s", self.uri, self._watch.reason)
-        muted = not gone and device is not None and (not self.settings.tx_channels or device.mute())
+        if self._sender is not None:
+            self._sender.drop()  # buffers before their context, or libiio may crash
+        self._receiver = None
+        del device
+
+    def _mute(self, device: PlutoDevice | None, gone: bool) -> None:
+        """No carrier; what this process cannot do is left to its watchdog."""
         watchdog, self._watchdog = self._watchdog, None
+        if gone and self.settings.tx_channels:
+            log.warning("%s: not muted: %s", self.uri, self._watch.reason)
+        muted = not self.settings.tx_channels or (not gone and device is not None and device.mute())
         if watchdog is not None:
             watchdog.dismiss() if muted else watchdog.release()
-        self._txbuf = self._receiver = None  # buffers before their context, or libiio may crash
-        del device
 
     def _require_permission(self, choice: Choice) -> None:
         """What is mute radiates nothing."""
@@ -228,27 +237,6 @@ class PlutoRadio:
                 f"{self.uri}: muted: the watchdog that would mute it after a crash was ended; open it anew"
             )
 
-    def _push(self, x: np.ndarray) -> None:
-        """One block of [channel, n] within full scale."""
-        codes = np.ascontiguousarray(x.T).view(np.float32) * np.float32(TX_FULL_SCALE)
-        self._may_send()
-        failure = self._write(bytearray(np.rint(codes).astype("<i2").tobytes()))
-        if failure is not None:
-            raise failure
-
-    def _write(self, block: bytearray) -> RadioError | PeerLost | None:
-        """Hand one block to libiio. What failed is returned: raised from here, it would keep the buffer alive."""
-        buffer = self._txbuf
-        if buffer is None:
-            return RadioError(f"{self.uri}: closed while waiting")
-        try:
-            buffer.write(block)
-            with self._watch.over(buffer):
-                buffer.push()
-        except OSError as error:
-            return self._explained(error, "takes no samples")
-        return None
-
     def _explained(self, error: OSError, what: str) -> RadioError | PeerLost:
         """What an error of libiio means here."""
         if self._closed.is_set():
@@ -258,3 +246,15 @@ class PlutoRadio:
         if error.errno in (errno.ETIMEDOUT, errno.EAGAIN):
             return PeerLost(f"{self._choice.address}: the Pluto is connected but {what}")
         return PeerLost(f"{self._choice.address}: the Pluto went away ({error.strerror or error})")
+
+    def close_at_exit(self) -> None:
+        """Close what was left open; in a forked child it is its parent's."""
+        if os.getpid() == self._process:
+            self.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Mute, and destroy buffers before their context, or libiio may crash the interpreter as it ends."""
+    for radio in list(OPEN):
+        radio.close_at_exit()

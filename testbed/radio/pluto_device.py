@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import errno
 import logging
+import math
 import time
 from typing import Any
 
 from testbed.errors import RadioError, RadioNotFound
 from testbed.radio.base import RadioIdentity, RadioSettings, Tuning
 from testbed.radio.pluto_alone import Alone
+from testbed.radio.pluto_buffers import RX_DEVICE, TX_DEVICE, open_buffer
 from testbed.radio.pluto_libraries import libraries
 from testbed.radio.pluto_losses import ClockedLosses, CountedLosses, Losses
 from testbed.radio.pluto_mute import PHY, mute, tx_lo
-from testbed.radio.pluto_uri import Choice
+from testbed.radio.pluto_rate import RATE_TOLERANCE, set_rate
+from testbed.radio.pluto_status import ADC_OVERFLOW, DAC_UNDERFLOW, StatusBit
+from testbed.radio.pluto_underflows import Underflows
+from testbed.radio.pluto_uri import Choice, hears_otherwise
 from testbed.radio.pluto_watch import silence
 
 PACE_FACT, GAPS = "semtb,pace", "semtb,gaps"  # that virtual Plutos have
-TX_DEVICE, RX_DEVICE = "cf-ad9361-dds-core-lpc", "cf-ad9361-lpc"
+REAL_PACE = "realtime"  # of those whose time waits for nobody
 STALL_S = 60.0  # for a device that is connected and does not go on, as `testbed.radio.sockets` has it
 SET_UP_S = 5.0  # for one attribute: libiio's own limit
 TX_STEP_DB = 0.25  # to which the device cuts an attenuation down
 LO_STEP_HZ = 10.0
-RATE_TOLERANCE = 1e-6  # the device rounds to what its dividers give
-STATUS_REGISTER, ADC_OVERFLOW = 0x80000088, 1 << 2
 
 LOOK_S = 0.1
-BUSY_TRIES_S = 2.0  # an OPEN may overtake the CLOSE before it: libiio, iiod/ops.c
-BUSY_PAUSE_S = 0.02
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class PlutoDevice:
         self._choice = choice
         self._settings = settings
         self._channels = settings.tx_channels
-        self._watches_status = True
+        self.adjusted: dict[str, str] = {}  # what the device has otherwise than it was asked for, in words
         device = context.find_device(RX_DEVICE)
         if device is None or context.find_device(PHY) is None:
             raise RadioError(f"{uri}: what answers there is no Pluto (no {PHY} and {RX_DEVICE}): {context.description}")
@@ -91,8 +91,7 @@ class PlutoDevice:
         try:
             if settings.tx_channels:
                 self.mute()
-            if abs(sdr.sample_rate - rate_hz) > rate_hz * RATE_TOLERANCE:
-                sdr.sample_rate = rate_hz  # loads a FIR too, which rates below 2.083 MS/s need
+            set_rate(sdr, self.uri, rate_hz, choice.fir)
             if settings.tx_channels:
                 sdr.tx_lo = round(choice.lo_hz)
                 sdr.tx_rf_bandwidth = rate_hz
@@ -110,15 +109,22 @@ class PlutoDevice:
             ) from None
         self._confirm("sample rate", sdr.sample_rate, rate_hz, rate_hz * RATE_TOLERANCE + 4)
         for i in range(settings.rx_channels):
-            self._confirm("rx gain", getattr(sdr, f"rx_hardwaregain_chan{i}"), choice.rx_gain_db, 0.5)
+            self._confirm(f"rx{i + 1} gain", getattr(sdr, f"rx_hardwaregain_chan{i}"), choice.rx_gain_db, 0.5)
         for side in ("tx", "rx"):
             if getattr(settings, f"{side}_channels"):
                 self._confirm(f"{side} LO", getattr(sdr, f"{side}_lo"), choice.lo_hz, LO_STEP_HZ)
+                self._confirm(f"{side} rf_bandwidth", getattr(sdr, f"{side}_rf_bandwidth"), rate_hz, math.inf)
 
     def _confirm(self, what: str, got: float, wanted: float, tolerance: float) -> None:
-        """A write that is ignored says nothing on this device; reading back does."""
-        if abs(got - wanted) > tolerance:
-            raise RadioError(f"{self.uri}: {what}: wanted {wanted:.10g}, the Pluto has {got:.10g}")
+        """A write that is ignored, clamped or rounded says nothing on this device; reading back does."""
+        words = f"{what}: wanted {wanted:.10g}, the Pluto has {got:.10g}"
+        if not abs(got - wanted) <= tolerance:
+            raise RadioError(f"{self.uri}: {words}")
+        if got == wanted:
+            self.adjusted.pop(what, None)
+        elif self.adjusted.get(what) != words:
+            self.adjusted[what] = words
+            log.info("%s: %s", self.uri, words)
 
     def mute(self) -> bool:
         """No carrier; whether the device took it."""
@@ -142,7 +148,8 @@ class PlutoDevice:
                 f"{self.uri}: tx_gain_db = {self._choice.tx_gain_db:g}: refused ({error}): allowed: -89.75..0"
             ) from None
         for i in range(self._channels):
-            self._confirm("tx gain", getattr(self.sdr, f"tx_hardwaregain_chan{i}"), self._choice.tx_gain_db, TX_STEP_DB)
+            got_db = getattr(self.sdr, f"tx_hardwaregain_chan{i}")
+            self._confirm(f"tx{i + 1} gain", got_db, self._choice.tx_gain_db, TX_STEP_DB)
 
     @property
     def tuning(self) -> Tuning:
@@ -172,6 +179,11 @@ class PlutoDevice:
         """Of a virtual one, ``lock-step`` where time waits for its clients without limit; empty for hardware."""
         return self.context.attrs.get(PACE_FACT, "")
 
+    @property
+    def waits(self) -> bool:
+        """Whether its time stands still for clients, always or for a while; that of hardware does not."""
+        return self.pace not in ("", REAL_PACE)
+
     def retune(self, choice: Choice) -> None:
         """Another frequency or other gains; the transmitter is mute while its oscillator moves.
 
@@ -182,26 +194,29 @@ class PlutoDevice:
         """
         before, self._choice = self._choice, choice
         try:
-            self._tune()
+            self._tune(before)
         except RadioError:
             self._choice = before
-            self._tune()
+            self._tune(choice)
             raise
 
-    def _tune(self) -> None:
+    def _tune(self, before: Choice) -> None:
+        """Set what is not as before: the other direction goes on undisturbed."""
         sdr, choice, settings = self.sdr, self._choice, self._settings
+        moved = choice.lo_hz != before.lo_hz
         try:
-            if settings.tx_channels:
+            if settings.tx_channels and moved:
                 self.mute()
                 sdr.tx_lo = round(choice.lo_hz)
-                self.unmute()
                 self._confirm("tx LO", sdr.tx_lo, choice.lo_hz, LO_STEP_HZ)
-            if settings.rx_channels:
+            if settings.tx_channels and (moved or choice.tx_gain_db != before.tx_gain_db):
+                self.unmute()
+            if settings.rx_channels and moved:
                 sdr.rx_lo = round(choice.lo_hz)
                 self._confirm("rx LO", sdr.rx_lo, choice.lo_hz, LO_STEP_HZ)
-            for i in range(settings.rx_channels):
+            for i in range(settings.rx_channels if hears_otherwise(choice, before) else 0):
                 setattr(sdr, f"rx_hardwaregain_chan{i}", choice.rx_gain_db)
-                self._confirm("rx gain", getattr(sdr, f"rx_hardwaregain_chan{i}"), choice.rx_gain_db, 0.5)
+                self._confirm(f"rx{i + 1} gain", getattr(sdr, f"rx_hardwaregain_chan{i}"), choice.rx_gain_db, 0.5)
         except (OSError, ValueError) as error:
             raise RadioError(
                 f"{self.uri}: the Pluto refuses LO {choice.lo_hz:g} Hz, tx gain {choice.tx_gain_db:g} dB or rx gain "
@@ -211,7 +226,8 @@ class PlutoDevice:
     def losses(self) -> Losses:
         """What counts the samples that the receive buffer loses which was opened last."""
         if not self.pace:
-            return ClockedLosses(float(self.sdr.sample_rate), self.overflowed)
+            bit = StatusBit(self.context.find_device(RX_DEVICE), ADC_OVERFLOW, self.uri)
+            return ClockedLosses(float(self.sdr.sample_rate), bit)
         device = self.context.find_device(RX_DEVICE)
 
         def lists() -> dict[int, list[str]]:
@@ -227,49 +243,19 @@ class PlutoDevice:
 
         return CountedLosses(gaps)
 
-    def _make_buffer(self, device: Any, samples: int) -> Any:
-        """A buffer, tried again for a while where the device is busy: its last client may have closed a moment ago."""
-        end = time.monotonic() + BUSY_TRIES_S
-        while True:
-            try:
-                return self._iio.Buffer(device, samples, False)
-            except OSError as error:
-                if error.errno != errno.EBUSY or time.monotonic() > end:
-                    raise
-            time.sleep(BUSY_PAUSE_S)
+    def underflows(self, queued_samples: int) -> Underflows | None:
+        """What counts the samples that an open transmit buffer lacks; None where time waits for its clients.
 
-    def open_buffer(self, name: str, channels: int, samples: int, kernel_buffers: int) -> Any:
-        """A libiio buffer of the first ``channels`` complex channels.
-
-        Raises
-        ------
-        RadioError
-            If another program has it.
+        Parameters
+        ----------
+        queued_samples : int
+            That wait in the device when its queue is full.
         """
-        device = self.context.find_device(name)
-        try:
-            device.set_kernel_buffers_count(kernel_buffers)
-            for channel in device.channels:
-                if channel.scan_element:
-                    channel.enabled = int(channel.id.removeprefix("voltage")) < 2 * channels
-            return self._make_buffer(device, samples)
-        except OSError as error:
-            raise RadioError(
-                f"{self.uri}: its {'transmitter' if name == TX_DEVICE else 'receiver'} cannot be opened "
-                f"({error.strerror or error}): does another program use it?"
-            ) from None
+        if self.waits:
+            return None
+        bit = StatusBit(self.context.find_device(TX_DEVICE), DAC_UNDERFLOW, self.uri)
+        return Underflows(float(self.sdr.sample_rate), queued_samples, bit)
 
-    def overflowed(self) -> bool:
-        """Whether samples were lost since the last call, as the FPGA's status bit says; it is cleared."""
-        if not self._watches_status:
-            return False
-        try:
-            device = self.context.find_device(RX_DEVICE)
-            lost = bool(device.reg_read(STATUS_REGISTER) & ADC_OVERFLOW)
-            if lost:
-                device.reg_write(STATUS_REGISTER, ADC_OVERFLOW)
-            return lost
-        except OSError:
-            self._watches_status = False
-            log.warning("%s: no access to its status register: lost samples go unseen", self.uri)
-            return False
+    def open_buffer(self, name: str, channels: int, samples: int, blocks: int) -> Any:
+        """See `testbed.radio.pluto_buffers.open_buffer`."""
+        return open_buffer(self._iio, self.context, self.uri, name, channels, samples, blocks)

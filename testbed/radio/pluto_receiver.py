@@ -10,11 +10,11 @@ from collections.abc import Callable
 import numpy as np
 
 from testbed.errors import RadioError
-from testbed.radio.pluto_device import RX_DEVICE, PlutoDevice
+from testbed.radio.pluto_buffers import RX_DEVICE, Layout
+from testbed.radio.pluto_device import PlutoDevice
 from testbed.radio.pluto_watch import Watch
 
 AHEAD_S = 2.0  # read and not yet asked for: what a device on the wall clock would lose while a picture is decoded
-KERNEL_BUFFERS = 16  # 80 ms in the device at 1.92 MS/s
 RX_FULL_SCALE = 1 << 11
 LOOK_S = 0.1
 CLOSE_S = 0.2
@@ -28,7 +28,8 @@ class Receiver:
     ----------
     device : PlutoDevice
     channels : int
-    block_samples : int
+    shape : Layout
+        Its stale blocks are passed over: they may have been taken before the device was tuned.
     explained : callable
         Makes an error of libiio into one of ours.
     watch : Watch
@@ -39,7 +40,7 @@ class Receiver:
         self,
         device: PlutoDevice,
         channels: int,
-        block_samples: int,
+        shape: Layout,
         explained: Callable[[OSError, str], Exception],
         watch: Watch,
     ) -> None:
@@ -47,9 +48,10 @@ class Receiver:
         self._channels = channels
         self._explained = explained
         self._watch = watch
-        self._buffer = device.open_buffer(RX_DEVICE, channels, block_samples, KERNEL_BUFFERS)
+        self._stale_blocks = shape.stale_blocks
+        self._buffer = device.open_buffer(RX_DEVICE, channels, shape.block_samples, shape.rx_blocks)
         self._losses = device.losses()
-        ahead = device.sdr.sample_rate * AHEAD_S / block_samples
+        ahead = device.sdr.sample_rate * AHEAD_S / shape.block_samples
         self._blocks: queue.Queue[tuple[int, np.ndarray]] = queue.Queue(max(2, int(ahead)))
         self._gap = 0  # samples that were lost before what is held, and are not handed out yet
         self._held = np.zeros((0, 2 * channels), dtype=np.int16)
@@ -105,6 +107,13 @@ class Receiver:
     def _run(self) -> None:
         buffer, received = self._buffer, 0
         try:
+            for _ in range(self._stale_blocks):
+                if not self._closing.is_set():
+                    with self._watch.over(buffer):
+                        buffer.refill()
+                    received += len(buffer) // (4 * self._channels)
+            self._losses.begin(received)
+            received = 0
             while not self._closing.is_set():
                 begun_s = time.monotonic()
                 with self._watch.over(buffer):

@@ -29,6 +29,7 @@ class Choice(msgspec.Struct, frozen=True):
     rx_gain_db: float
     lead_s: float = 0.0
     wait_s: float = 0.0  # for the device to appear: a virtual one may start together with this process
+    fir: str = ""  # path of a filter file; empty: the one that pyadi-iio brings along
     mute: float = 0.0  # 1: nothing is radiated whatever is sent, as digital loopback wants it
 
 
@@ -43,17 +44,21 @@ def parse(uri: str, settings: RadioSettings) -> Choice:
     address, *options = uri.partition(":")[2].split(",")
     values = {"lo_hz": settings.lo_hz, "tx_gain_db": settings.tx_gain_db, "rx_gain_db": settings.rx_gain_db}
     values |= {"lead_s": 0.0, "wait_s": 0.0, "mute": 0.0}
+    fir = ""
     if address.partition(":")[0] not in ("ip", "usb", "local"):
         raise RadioError(f"{uri}: write pluto:ip:ADDRESS or pluto:usb:BUS.PORT.INTERFACE; `iio_info -s` lists them")
     for option in options:
         key, _, text = option.partition("=")
+        if key == "fir":
+            fir = text
+            continue
         try:
             if key not in values:
-                raise RadioError(f"{uri}: {key}: unknown; known: {', '.join(values)}")
+                raise RadioError(f"{uri}: {key}: unknown; known: {', '.join(values)}, fir")
             values[key] = float(text)
         except ValueError:
             raise RadioError(f"{uri}: {key} = {text!r}: a number is allowed") from None
-    return in_ranges(uri, Choice(address, **values))
+    return in_ranges(uri, Choice(address, fir=fir, **values))
 
 
 def in_ranges(uri: str, choice: Choice) -> Choice:
@@ -69,3 +74,8 @@ def in_ranges(uri: str, choice: Choice) -> Choice:
         if not low <= value <= high:  # NaN among them
             raise RadioError(f"{uri}: {key} = {value:g}: allowed: {low:g}..{high:g}")
     return choice
+
+
+def hears_otherwise(choice: Choice, before: Choice) -> bool:
+    """Whether what is received is not as before."""
+    return (choice.lo_hz, choice.rx_gain_db) != (before.lo_hz, before.rx_gain_db)

@@ -112,6 +112,10 @@ class ZmqRadio:
         if self._tx is not None:
             self._tx.finish()
 
+    def sent_events(self) -> tuple[RadioEvent, ...]:
+        """See `testbed.radio.base.Radio.sent_events`: nothing, since its receiver waits."""
+        return ()
+
     def receive(self, count: int) -> RxBlock:
         """See `testbed.radio.base.Radio.receive`."""
         if not self.settings.rx_channels:

@@ -25,9 +25,12 @@ class Device:
         self._now_s = 0.0
         self._read_to = 0  # position on the air behind what was read
 
-    def overflowed(self) -> bool:
+    def take(self) -> bool:
         bit, self.bit = self.bit, False
         return bit
+
+    def examine(self) -> None:
+        self.take()
 
     def read(self, idle_s: float) -> tuple[int, int, float, float]:
         """The next block, asked for ``idle_s`` after the one before: (first, count, begun, ended)."""
@@ -58,7 +61,9 @@ class Device:
 def test_a_clock_counts_what_hardware_lost(drift: float, rng: np.random.Generator):
     """Three stalls within a minute at 25 ppm: each found at its place, its length right to 2 ms; none invented."""
     device = Device(rng, drift)
-    losses = ClockedLosses(RATE, device.overflowed)
+    losses = ClockedLosses(RATE, device)  # type: ignore[arg-type]
+    device.bit = True  # from before
+    losses.begin(0)
     found = []
     for i in range(12_000):
         first, count, begun, ended = device.read({3000: 0.4, 6000: 1.7, 9000: 4.0}.get(i, 1e-4))
@@ -72,8 +77,17 @@ def test_a_clock_counts_what_hardware_lost(drift: float, rng: np.random.Generato
 
 def test_a_bit_that_was_set_is_at_least_one_sample():
     """Also where the clock shows nothing: an event is not swallowed."""
-    bits = iter([False, True, *[False] * 10])
-    losses = ClockedLosses(RATE, lambda: next(bits))
+
+    class Bit:
+        """Set at the second look."""
+
+        looks = 0
+
+        def take(self) -> bool:
+            self.looks += 1
+            return self.looks == 2
+
+    losses = ClockedLosses(RATE, Bit())  # type: ignore[arg-type]
     step = BLOCK / RATE
     lost = [losses.before(i * BLOCK, BLOCK, i * step, (i + 1) * step) for i in range(60)]
     assert sum(lost) == 1
@@ -100,3 +114,13 @@ def test_gaps_are_counted_once_and_where_they_are():
     assert before(600, 5.0) == 5
     del gaps[0]
     assert before(700, 6.0) == 0
+
+
+def test_gaps_before_the_first_block_that_is_wanted_are_not_told():
+    """Of 300 samples that are passed over; a gap within them is nobody's, one right behind them is."""
+    gaps = [(0, 50), (200, 7)]
+    losses = CountedLosses(lambda: list(gaps))
+    losses.begin(300)
+    gaps.append((400, 11))
+    assert losses.before(0, 100, 1.0, 1.0) == 0
+    assert losses.before(100, 100, 2.0, 2.0) == 11

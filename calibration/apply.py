@@ -17,7 +17,7 @@ from calibration.record import Conditions, Record
 from calibration.registry import procedures
 from calibration.store import find, records_of, store_folder
 from calibration.transmit_iq import predistort
-from testbed.radio.base import Radio, RadioIdentity, RadioSettings, RxBlock, Tuning
+from testbed.radio.base import Radio, RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning
 from testbed.radio.registry import open_radio
 from testbed.radio.zmq import in_range
 
@@ -206,6 +206,10 @@ class CalibratedRadio:
     def finish(self) -> None:
         """See `testbed.radio.base.Radio.finish`."""
         self.radio.finish()
+
+    def sent_events(self) -> tuple[RadioEvent, ...]:
+        """See `testbed.radio.base.Radio.sent_events`."""
+        return self.radio.sent_events()
 
     def receive(self, count: int) -> RxBlock:
         """See `testbed.radio.base.Radio.receive`. What was lost stays zero."""

@@ -82,6 +82,10 @@ class SigmfRadio:
     def finish(self) -> None:
         """Nothing is ever queued."""
 
+    def sent_events(self) -> tuple[RadioEvent, ...]:
+        """Nothing is ever sent."""
+        return ()
+
     def receive(self, count: int) -> RxBlock:
         """See `testbed.radio.base.Radio.receive`."""
         self._require_open("receive")

@@ -136,6 +136,9 @@ class LoopRadio:
 
     def finish(self) -> None: ...
 
+    def sent_events(self) -> tuple:
+        return ()
+
     def receive(self, count: int) -> RxBlock:
         loop, tuning, rate = self._loop, self._tuning, self.settings.sample_rate_hz
         arrived = self._arriving(count)

@@ -51,7 +51,7 @@ def test_settings_are_held_to_the_same_ranges():
 @pytest.mark.parametrize(
     ("uri", "error", "says"),
     [
-        ("plutto:ip:192.168.2.1", RadioNotFound, "Known here: memory, pluto, zmq"),
+        ("plutto:ip:192.168.2.1", RadioNotFound, "Known here: memory, pluto, sigmf, zmq"),
         ("pluto:192.168.2.1", RadioError, "write pluto:ip:ADDRESS"),
         ("pluto:ip:192.168.2.1,gain=3", RadioError, "gain: unknown; known: lo_hz"),
         ("zmq:rx_port=tcp://127.0.0.1:4000", RadioError, "tx_port missing"),

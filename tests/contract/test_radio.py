@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pytest
 
-from testbed.air.iiod.air import serve
 from testbed.air.iiod.device import VirtualPluto
+from testbed.air.iiod.ether import Ether
 from testbed.air.iiod.hearing import Hearing
 from testbed.air.iiod.server import IiodServer
+from testbed.air.iiod.serving import serve
 from testbed.errors import PeerLost, PeerUnreachable, RadioError, RadioNotFound, ShapeError
 from testbed.radio.base import Radio, RadioSettings, Tuning
 from testbed.radio.registry import open_radio
@@ -41,7 +42,7 @@ def wired_plutos(channels: int) -> tuple[list[str], list[IiodServer]]:
     addresses = [own_address(), own_address()]
     sender, receiver = (VirtualPluto(address, channels) for address in addresses)
     hearing = Hearing(receiver, {i: (sender, i) for i in range(channels)}, lambda rate_hz: Wire())
-    return addresses, serve([sender, receiver], [hearing], float("inf"))
+    return addresses, serve([sender, receiver], Ether([sender, receiver], [hearing], float("inf")))
 
 
 class Pair:

@@ -10,6 +10,7 @@ import pytest
 from scipy import signal
 
 from testbed.air.iiod.air import present
+from testbed.air.iiod.fir import parse_fir
 from testbed.errors import ScenarioError
 from testbed.firmware.fir import design, ftr_text, read_taps, response, shipped_filters
 from testbed.phy.waveform import PROFILES, Waveform
@@ -45,6 +46,18 @@ def test_the_files_are_what_their_numbers_make(name: str):
     stored = read_taps(wanted.file)[0]
     assert np.abs(taps - stored).max() <= 1
     assert wanted.file.read_text() == ftr_text(wanted, stored)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_virtual_pluto_reads_the_file_as_it_was_written(name: str):
+    """Its parser, which is not the writer's: taps, factors, gains, rate and bandwidths."""
+    wanted = FILTERS[name]
+    read = parse_fir(wanted.file.read_text())
+    taps = read_taps(wanted.file)[0]
+    assert list(read.tx) == list(read.rx) == taps.tolist()
+    assert (read.interpolation, read.decimation, read.rate_hz) == (wanted.factor, wanted.factor, wanted.rate_hz)
+    assert (read.tx_gain_db, read.rx_gain_db) == (0, -6)
+    assert (read.tx_bandwidth_hz, read.rx_bandwidth_hz) == (wanted.bandwidth_hz, wanted.bandwidth_hz)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

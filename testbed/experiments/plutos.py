@@ -13,6 +13,11 @@ from testbed.experiments.live_line import LiveLine
 from testbed.experiments.scenario_files import find_scenario
 from testbed.radio.probe import refusal
 
+ONE_CLOCK = (
+    "air.radios: radios with clocks of their own are virtual Plutos in real pace; ZeroMQ ports and lockstep hand every "
+    'radio as many samples: set air.pace = "realtime" and give each node a radio such as pluto:ip:127.0.0.2'
+)
+
 IIOD_PORT = 30431
 LOOK_S = 0.05
 START_S = 30  # for the air to come up beside the nodes that want its Plutos

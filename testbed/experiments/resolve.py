@@ -26,7 +26,7 @@ from testbed.config import (
 )
 from testbed.errors import AddressInUse, RadioNotFound, ScenarioError
 from testbed.experiments.external import WAIT_S, samples_given
-from testbed.experiments.plutos import loopback_pluto, unserved, with_wait
+from testbed.experiments.plutos import ONE_CLOCK, loopback_pluto, unserved, with_wait
 from testbed.experiments.tasks import lay_sources, require_kind, task_of
 from testbed.files import write_aside
 from testbed.radio.base import RadioSettings
@@ -103,6 +103,8 @@ def resolve(scenario: Scenario, external: Mapping[str, str] = NONE) -> list[Node
     def port_of(name: str) -> dict[str, Any]:
         return {"name": name, "pattern": external.get(name, "req-rep"), "external": name in external}
 
+    if scenario.air.radios and (emulated or (presented and scenario.air.pace != "realtime")):
+        raise ScenarioError(ONE_CLOCK)
     if emulated:
         served = [AirPort(**port_of(e.name), user=e.user, tx=[tx[e.name]]) for e in scenario.edges]
         served.append(AirPort(**port_of(server.name), user=None, rx=rx))

@@ -18,8 +18,10 @@ from testbed.codec.base import Codec
 from testbed.codec.registry import open_codec
 from testbed.config import Scenario, switches_of
 from testbed.data.pictures import Picture
+from testbed.errors import ScenarioError
 from testbed.experiments.counted import counted, counted_warnings
 from testbed.experiments.measure import Measured, measure
+from testbed.experiments.plutos import ONE_CLOCK
 from testbed.experiments.sent import Sent
 from testbed.experiments.tasks import require_kind, sources, truth
 
@@ -95,7 +97,15 @@ def planned_codecs(
 
 
 def simulate(scenario: Scenario, codec: Codec | None = None) -> Measured:
-    """Run a scenario and measure it."""
+    """Run a scenario and measure it.
+
+    Raises
+    ------
+    ScenarioError
+        If radios have clocks of their own, or the codec is of another kind than the task.
+    """
+    if scenario.air.radios:
+        raise ScenarioError(ONE_CLOCK)
     known = OncePerPicture(codec or open_codec(scenario.codec.name, provider=scenario.codec.provider))
     require_kind(scenario, known.kind, known.identity.label)
     others = {name: OncePerPicture(open_codec(name)) for name in {s.codec for s in scenario.switches}}

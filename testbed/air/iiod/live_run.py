@@ -13,7 +13,7 @@ from testbed.air.iiod.live_air import connect
 from testbed.air.iiod.pace import Pacer
 from testbed.air.iiod.serving import LOOK_S, leave, serve
 from testbed.air.medium import Medium
-from testbed.air.paths import draw_paths
+from testbed.air.paths import apply_schedule, draw_paths
 from testbed.air.port_status import PortStatus
 from testbed.air.power import unity_noise_mw
 from testbed.air.truth import Truth
@@ -26,7 +26,8 @@ class LivePlutoAir:
     """It stands where `testbed.air.iiod.air.PlutoAir` does when ``air.pace`` is real.
 
     Edges hear the server over the channel on which it hears them, and each other. Clocks and front ends are those of
-    ``air.radios``; the carrier offsets of ``air`` do not count, since oscillators make them.
+    ``air.radios``; the carrier offsets of ``air`` do not count, since oscillators make them. ``air.schedule`` counts
+    samples from the moment at which the air comes up.
 
     Parameters
     ----------
@@ -62,6 +63,7 @@ class LivePlutoAir:
         stations = [Station(model, pluto.channels, pluto.channels) for model, pluto in zip(each, plutos, strict=True)]
         paths = draw_paths(stations, self._server, users, medium.waveform, medium.air, seed)
         self._ether = connect(plutos, each, paths, unity_noise_mw(medium.truth.noise_variance), seed, pacer)
+        apply_schedule(self._ether.world, self._server, users, medium.air, medium.waveform.sample_rate_hz)
         self._plutos = serve(plutos, self._ether)
 
     @property

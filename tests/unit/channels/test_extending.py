@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from testbed.air.links import Link, link_of
+from testbed.air.links import Link, gain_of, link_of
 from testbed.air.medium import Medium
 from testbed.channels.registry import MODELS
 from testbed.config import Air, load_scenario
@@ -41,3 +41,12 @@ def test_the_scenario_of_the_page_is_read(tmp_path):
     assert link_of(air, 0, 1) == Link("TDL-A", 100e-9, 5.0, 0.0)
     assert link_of(air, 1, 0) == Link("two-ray", 100e-9, 5.0, -6.0)
     assert link_of(air, 1, 1) == Link("two-ray", 100e-9, 50.0, -6.0)
+
+
+def test_schedule_and_radios_of_the_page_are_read(tmp_path):
+    path = tmp_path / "planned.toml"
+    path.write_text('name = "planned"\n' + example("radios") + example("schedule") + EDGES, encoding="utf-8")
+    air = load_scenario(path).air
+    assert gain_of(air.schedule[0]) == -50.0
+    (radio,) = air.radios
+    assert (radio.oscillator.ppm, radio.oscillator.start_s, radio.front_end.bits) == (18.0, 0.7, 12)

@@ -12,6 +12,7 @@ from testbed.errors import AddressInUse, ScenarioError
 from testbed.experiments import resolve as resolving
 from testbed.experiments.resolve import require_free, resolve, write_configs
 from testbed.experiments.scenario_files import find_scenario, open_scenario, shipped_scenarios
+from testbed.experiments.simulate import simulate
 
 
 def two_users(*settings: str, images: str | None = None):
@@ -108,6 +109,16 @@ def test_radios_of_their_own_need_no_air():
 def test_half_emulated_is_refused():
     with pytest.raises(ScenarioError, match="edge-1 have radios of their own"):
         configs("edges.edge-1.radio=pluto:ip:192.168.2.1")
+
+
+def test_radios_with_clocks_of_their_own_are_refused_where_all_share_one():
+    """ZeroMQ ports at any pace, and simulation: `air.radios` would be ignored there."""
+    clocks = ['air.radios=[{name="edge-1", oscillator={ppm=20.0}}]']
+    for settings in (clocks, [*clocks, "air.pace=realtime"]):
+        with pytest.raises(ScenarioError, match=r"air.radios: .*virtual Plutos in real pace.*air.pace = \"realtime\""):
+            resolve(two_users(*settings))
+    with pytest.raises(ScenarioError, match=r"air.radios: "):
+        simulate(two_users(*clocks))
 
 
 def test_what_is_written_is_what_was_resolved(tmp_path: Path):

@@ -34,9 +34,10 @@ class PlutoRadio:
     """``pluto:ip:192.168.2.1,lo_hz=2.45e9,tx_gain_db=-20,rx_gain_db=40`` or ``pluto:usb:1.4.5``
 
     Behind the address stand, if wanted, ``lo_hz``, ``tx_gain_db`` (-89.75..0), ``rx_gain_db`` (integer), ``lead_s``
-    (silence before the first sample), ``fir`` (path of a filter file) and ``mute=1`` (nothing is radiated, as digital
-    loopback wants it); what is left out is as the settings say. One channel needs a Pluto as it is sold,
-    two a Pluto with 2R2T. Transmit and receive of one Pluto may be opened by two processes (by ``ip:``, not ``usb:``).
+    (silence before the first sample), ``fir`` (name of a filter that ships, or path of a file) and ``mute=1`` (nothing
+    is radiated, as digital loopback wants it); what is left out is as the settings say. One channel needs a Pluto as it
+    is sold, two a Pluto with 2R2T. Transmit and receive of one Pluto may be opened by two processes (by ``ip:``, not
+    ``usb:``).
 
     Full scale 1.0 is 2^14 of the DAC's 16 bits and 2^11 of the ADC's 12. The TX buffer is opened at once, so that a
     virtual Pluto's time waits for it; the transmitter is muted (highest attenuation, LO off) until then and again when

@@ -29,7 +29,7 @@ class Choice(msgspec.Struct, frozen=True):
     rx_gain_db: float
     lead_s: float = 0.0
     wait_s: float = 0.0  # for the device to appear: a virtual one may start together with this process
-    fir: str = ""  # path of a filter file; empty: the one that pyadi-iio brings along
+    fir: str = ""  # name or path of a filter; empty: the one that ships for the rate, else pyadi-iio's
     mute: float = 0.0  # 1: nothing is radiated whatever is sent, as digital loopback wants it
 
 

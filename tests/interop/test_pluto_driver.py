@@ -15,6 +15,7 @@ import pytest
 from testbed.air.iiod.air import present
 from testbed.air.iiod.server import IiodServer
 from testbed.errors import RadioError
+from testbed.firmware.fir import read_taps, shipped_filters
 from testbed.radio.base import RadioSettings, Tuning
 from testbed.radio.pluto import PlutoRadio
 from testbed.radio.registry import open_radio
@@ -140,6 +141,19 @@ def test_a_filter_of_ones_own_is_loaded_and_the_rate_kept(pluto: IiodServer, tmp
     assert clock.fir.rx == clock.fir.tx == tuple(taps)
     with pytest.raises(RadioError, match=r"fir = .*none\.ftr: no such file"):
         open_radio(f"{where},fir={tmp_path}/none.ftr", settings)
+
+
+@pytest.mark.parametrize("name", shipped_filters())
+def test_at_the_rates_of_the_profiles_the_filter_that_ships_is_in_force(pluto: IiodServer, name: str):
+    """Its very taps, without being asked for; asked for by name also where the device has the rate already."""
+    wanted = shipped_filters()[name]
+    where, settings = f"pluto:ip:{pluto.pluto.address}", RadioSettings(wanted.rate_hz, rx_channels=1)
+    clock = pluto.pluto.phy.clock
+    for option in ("", f",fir={name}"):
+        with open_radio(where + option, settings) as radio:
+            assert radio.receive(100).samples.shape == (1, 100)
+        assert (clock.rate_hz, clock.enabled) == (wanted.rate_hz, True)
+        assert list(clock.fir.rx) == list(clock.fir.tx) == read_taps(wanted.file)[0].tolist()
 
 
 def test_below_2_083_ms_s_a_filter_is_in_force_that_decimates_by_4(pluto: IiodServer):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from testbed.background import Background
 from testbed.config import ServerConfig
 from testbed.control.bus import Hub, Lost, hosting
-from testbed.control.messages import Result, ResultFile, Start
+from testbed.control.messages import Changed, Result, ResultFile, Start
 from testbed.errors import PeerLost, RunIncomplete
 from testbed.files import ensure_folder
 from testbed.phy.waveform import Waveform
@@ -189,6 +189,8 @@ def look(hub: Hub, session: Session, offers: Offers, should_stop: Callable[[], b
         elif isinstance(message, Result):
             session.take_result(message)
             handed_in = True
+        elif isinstance(message, Changed):
+            session.take_change(message)
         else:
             offers.take(node, message)
         timeout_s = 0.0

@@ -19,12 +19,12 @@ from testbed.codec.card import card_bytes, find_card, read_card
 from testbed.codec.registry import open_codec
 from testbed.codec.store import install_pair
 from testbed.config import ServerConfig
-from testbed.control.messages import Result, ResultFile
+from testbed.control.messages import Changed, Result, ResultFile
 from testbed.errors import DataError
 from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
 from testbed.radio.base import RadioEvent, RxBlock
-from testbed.record.events import AnyEvent, FrameReceived, PictureDecoded, UserPart
+from testbed.record.events import AnyEvent, FrameReceived, LinkChanged, PictureDecoded, UserPart
 from testbed.record.folder import CODECS, IQ, SUMMARY, RunFolder, frame_name, may_hand_in, sent_folder
 from testbed.record.schema import Recorded
 
@@ -187,6 +187,10 @@ class Session:
         self.results[result.node] = result.values
         if self._files[result.node] != result.files:
             log.warning("%s: %d of its %d files came", result.node, self._files[result.node], result.files)
+
+    def take_change(self, change: Changed) -> None:
+        """Write down that the air was changed."""
+        self._emit(LinkChanged(at_sample=change.at_sample, link=change.link, key=change.key, value=change.value))
 
     def take_file(self, file: ResultFile) -> None:
         """Keep a node's file where it belongs; one for any other place is counted and left out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -13,9 +14,11 @@ from testbed.air.iiod.air import PlutoAir
 from testbed.air.iiod.live_run import LivePlutoAir
 from testbed.air.levels import level_warnings
 from testbed.air.medium import Medium
+from testbed.air.serving import KEYS, Serving
 from testbed.air.zmq_ports import AirServer
-from testbed.config import AirConfig
+from testbed.config import AirConfig, Change
 from testbed.control.bus import Member
+from testbed.control.messages import Changed
 from testbed.errors import RunIncomplete
 
 LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
@@ -30,6 +33,12 @@ def open_ports(medium: Medium, config: AirConfig) -> AirServer | PlutoAir | Live
             return LivePlutoAir(medium, config.ports, config.seed)
         return PlutoAir(medium, config.ports)
     return AirServer(medium, config.ports, config.air.block_samples, pace=config.air.pace)
+
+
+def report(member: Member, change: Change) -> None:
+    """Let the server know of a change, for the run's events."""
+    key, value = next((key, v) for key in KEYS if (v := getattr(change, key)) is not None)
+    member.say(Changed(node=member.name, at_sample=change.at_sample, link=change.link, key=key, value=value))
 
 
 def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
@@ -58,13 +67,15 @@ def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
             for warning in server.medium.warnings():
                 log.warning("%s", warning)
             log.info("ports open: %d users, %d antennas", len(users), antennas)
-            total = member.ready().samples
+            with Serving(name, server, partial(report, member)) as serving:
+                total = member.ready().samples
 
-            def ended() -> bool:
-                member.heartbeat(server.served, total)
-                return should_stop() or member.stop_reason is not None
+                def ended() -> bool:
+                    serving.look()
+                    member.heartbeat(server.served, total)
+                    return should_stop() or member.stop_reason is not None
 
-            server.run(ended, total)
+                server.run(ended, total)
             levels_dbfs = server.levels_dbfs()
             for warning in level_warnings(levels_dbfs, config.waveform, config.air.snr_db, users):
                 log.warning("%s", warning)
@@ -74,6 +85,8 @@ def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
                 "events": dict(server.events),
                 "levels_dbfs": {str(user): level for user, level in levels_dbfs.items()},
                 "warnings": server.medium.warnings(),
+                "changes": msgspec.to_builtins(serving.changes),
+                "late": {port.port: port.late for port in server.status(time.monotonic()) if port.late},
             }
             member.result(values)
             log.info("%d of %d samples carried", server.served, total)

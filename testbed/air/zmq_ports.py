@@ -9,14 +9,17 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
+from testbed.air.commands import SetLink
+from testbed.air.links import gain_of
 from testbed.air.medium import Medium
 from testbed.air.port_status import PortStatus
 from testbed.air.ports import Port, PortTerms
 from testbed.air.receiver_ports import AnsweringPort, OutletPort, ReceiverPort
+from testbed.air.serving import change_of
 from testbed.air.transmitter_ports import AskedPort, InletPort, TransmitterPort
 from testbed.air.truth import Truth
 from testbed.air.wall_clock import WallClock
-from testbed.config import AirPort
+from testbed.config import AirPort, Change
 from testbed.errors import ScenarioError
 from testbed.radio.sockets import POLL_MS
 
@@ -82,6 +85,8 @@ class AirServer:
         self._context = zmq.Context()
         self._transmitters: dict[int, TransmitterPort] = {}
         self._antennas: list[ReceiverPort] = []
+        self._users = {port.name: port.user for port in ports if port.user is not None}
+        self._receiver = next((port.name for port in ports if port.user is None), "")
         try:
             for port in ports:
                 self._open(port)
@@ -111,8 +116,8 @@ class AirServer:
         if port.user is None:
             if port.tx or not port.rx:
                 raise ScenarioError(f"ports.{port.name}: a receiver has rx endpoints and no tx endpoint")
-            for number, endpoint in enumerate(port.rx):
-                names = f"receiver {port.name}", f"{port.name}.rx{number}"
+            for endpoint in port.rx:
+                names = f"receiver {port.name}", f"{port.name}.rx{len(self._antennas)}"
                 if port.pattern == "req-rep":
                     a_slice = max(1, round(terms.rate_hz * SLICE_S))
                     self._antennas.append(AnsweringPort(context, endpoint, *names, external, terms, a_slice))
@@ -121,7 +126,7 @@ class AirServer:
             return
         if len(port.tx) != 1 or port.rx or port.user in self._transmitters:
             raise ScenarioError(f"ports.{port.name}: a transmitter has one tx endpoint, no rx and a user of its own")
-        endpoint, names = port.tx[0], (f"transmitter {port.name}", f"{port.name}.tx")
+        endpoint, names = port.tx[0], (f"transmitter {port.name}", port.name)
         if port.pattern == "req-rep":
             self._transmitters[port.user] = AskedPort(context, endpoint, *names, external, terms)
         else:
@@ -156,6 +161,18 @@ class AirServer:
     def status(self, now_s: float) -> list[PortStatus]:
         """Every port, transmitters first."""
         return [port.meter.status(now_s) for port in self._ports()]
+
+    def set_link(self, order: SetLink) -> Change:
+        """A link has another gain from the next sample on; called by the thread that mixes.
+
+        Raises
+        ------
+        ScenarioError
+            If there is no such link, or it cannot have that value.
+        """
+        change = change_of(order, self.served, [f"{name}.{self._receiver}" for name in self._users])
+        self.medium.set_gain(self._users[change.ends[0]], gain_of(change), change.at_sample)
+        return change
 
     def close(self) -> None:
         """Free all sockets at once; idempotent."""

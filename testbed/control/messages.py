@@ -84,6 +84,16 @@ class Result(Message, frozen=True, tag="result"):
     files: int = 0
 
 
+class Changed(Message, frozen=True, tag="changed"):
+    """The air's link is another from a sample on: somebody ordered it while it runs."""
+
+    node: str
+    at_sample: int
+    link: str  # EDGE.SERVER
+    key: str  # gain_db or path_loss_db
+    value: float
+
+
 class PublicSet(Message, frozen=True, tag="public-set"):
     """The pictures that all share in a federated run, float32 in 0..1, row by row. There is no place for labels."""
 
@@ -208,6 +218,7 @@ AnyMessage = Union[  # noqa: UP007 - msgspec wants a runtime union on 3.10
     Heartbeat,
     Result,
     ResultFile,
+    Changed,
     PublicSet,
     Pair,
     Installed,
@@ -224,7 +235,7 @@ AnyMessage = Union[  # noqa: UP007 - msgspec wants a runtime union on 3.10
 ALL_SAY = (Hello, Heartbeat, Ready, Stop)
 MAY_SAY: dict[str, tuple[type[Message], ...]] = {
     "edge": (*ALL_SAY, Result, ResultFile, Installed, Upload, Refusal, Prepared),
-    "air": (*ALL_SAY, Result, ResultFile),
+    "air": (*ALL_SAY, Result, ResultFile, Changed),
     "observer": ALL_SAY,  # hears what all hear, changes nothing
     "operator": (*ALL_SAY, Offer),  # a person at the server's machine: brings codecs to a run that goes on
 }

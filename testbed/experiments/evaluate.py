@@ -17,7 +17,7 @@ from testbed.air.levels import level_warnings
 from testbed.air.medium import Medium
 from testbed.codec.base import Codec
 from testbed.codec.registry import open_codec
-from testbed.config import Scenario, load_scenario
+from testbed.config import Change, Scenario, convert, load_scenario
 from testbed.data.pictures import Picture
 from testbed.errors import CodecError, DataError, SemtbError
 from testbed.experiments.annotations import annotate_recording
@@ -137,13 +137,22 @@ def carried_by(
         return None, [f"no bound: {foreign}"] if all(radio.startswith("zmq:") for radio in own) else []
     if isinstance(expected, list) and name not in expected:
         return None, [f"no bound: the scenario's air took no part in this run, and {foreign}"]
-    medium, of_air = make_medium(scenario), nodes.get(name, {})
+    of_air = nodes.get(name, {})
+    medium = make_medium(with_changes(scenario, of_air.get("changes")))
     if of_air.get("truth", truth := msgspec.to_builtins(medium.truth)) != truth:
         return None, [f"no bound: {name} was another than the scenario's, and {foreign}"]
     levels = of_air.get("levels_dbfs")
     found = levels.items() if isinstance(levels, dict) else ()
     by_user = {int(user): level for user, level in found if user.isdecimal() and isinstance(level, float)}
     return medium, level_warnings(by_user, scenario.waveform, scenario.air.snr_db, medium.users)
+
+
+def with_changes(scenario: Scenario, changes: object) -> Scenario:
+    """The scenario as it became: what was ordered while the air ran is in its schedule."""
+    if not isinstance(changes, list) or not changes:
+        return scenario
+    schedule = [*scenario.air.schedule, *(convert(change, Change) for change in changes)]
+    return msgspec.structs.replace(scenario, air=msgspec.structs.replace(scenario.air, schedule=schedule))
 
 
 def foreign_events(summary: Mapping[str, object]) -> list[str]:

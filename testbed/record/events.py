@@ -112,6 +112,15 @@ class RoundDone(Event, frozen=True, tag="round"):
     sha256: str = ""  # of the pair that was handed out
 
 
+class LinkChanged(Event, frozen=True, tag="link"):
+    """A link of the air is another from this sample on, because somebody ordered it (`semtb air set`)."""
+
+    at_sample: int
+    link: str
+    key: str
+    value: float
+
+
 class Warned(Event, frozen=True, tag="warning"):
     """Something that the person who started the run should know."""
 
@@ -127,7 +136,7 @@ class RunEnded(Event, frozen=True, tag="ended"):
 
 
 AnyEvent = Union[  # noqa: UP007 - msgspec wants a runtime union on 3.10
-    RunOpened, Bound, Started, Progress, FrameReceived, PictureDecoded, RoundDone, Warned, RunEnded
+    RunOpened, Bound, Started, Progress, FrameReceived, PictureDecoded, RoundDone, LinkChanged, Warned, RunEnded
 ]
 DECODER = msgspec.json.Decoder(AnyEvent)
 TAGS = frozenset(kind.__struct_config__.tag for kind in Event.__subclasses__())
@@ -330,6 +339,8 @@ def in_words(event: AnyEvent) -> str:
         return f"{event.done} of {event.total} {event.unit}, {event.counted} {event.counted_unit}"
     if isinstance(event, RunEnded):
         return "ended: all is done" if event.complete else f"ended, incomplete: {event.reason}"
+    if isinstance(event, LinkChanged):
+        return f"{event.link}.{event.key} = {event.value:g} from sample {event.at_sample} on"
     if isinstance(event, Warned):
         return f"warning: {event.node}: {event.text}"
     tag = event.__struct_config__.tag

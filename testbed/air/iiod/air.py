@@ -10,6 +10,7 @@ from functools import partial
 import msgspec
 import numpy as np
 
+from testbed.air.commands import SetLink
 from testbed.air.iiod.cabling import Cable
 from testbed.air.iiod.device import VirtualPluto
 from testbed.air.iiod.ether import Ether
@@ -19,8 +20,9 @@ from testbed.air.iiod.pace import Pacer
 from testbed.air.iiod.server import IiodServer
 from testbed.air.iiod.serving import LOOK_S, leave, serve
 from testbed.air.medium import Medium
+from testbed.air.port_status import PortStatus
 from testbed.air.truth import Truth
-from testbed.config import Air, AirPort, RadioModel
+from testbed.config import Air, AirPort, Change, RadioModel
 from testbed.errors import ScenarioError
 from testbed.phy.waveform import Waveform
 
@@ -91,6 +93,14 @@ class PlutoAir:
         while not should_stop() and (total_samples is None or self.served < total_samples):
             time.sleep(LOOK_S)
         return self.served
+
+    def status(self, now_s: float) -> list[PortStatus]:
+        """Nothing: in lock step no port is late, and none has a rate of its own."""
+        return []
+
+    def set_link(self, order: SetLink) -> Change:
+        """Refuse: between clients that are waited for, links change at the samples of a schedule."""
+        raise ScenarioError("links between virtual Plutos change by [[air.schedule]] of their scenario")
 
     def levels_dbfs(self) -> dict[int, float | None]:
         """Nothing: a Pluto's level is set by its converter and gain, which its registers tell."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from testbed.air.commands import SetLink
 from testbed.air.iiod.device import VirtualPluto
 from testbed.air.iiod.live_air import connect
 from testbed.air.iiod.pace import Pacer
@@ -18,7 +19,7 @@ from testbed.air.port_status import PortStatus
 from testbed.air.power import unity_noise_mw
 from testbed.air.truth import Truth
 from testbed.air.world import Station
-from testbed.config import AirPort, RadioModel
+from testbed.config import AirPort, Change, RadioModel
 from testbed.errors import ScenarioError
 
 
@@ -105,6 +106,10 @@ class LivePlutoAir:
     def status(self, now_s: float) -> list[PortStatus]:
         """How every port stands, since the last call."""
         return self._ether.status(now_s)
+
+    def set_link(self, order: SetLink) -> Change:
+        """Refuse: between virtual Plutos links change at the samples of a schedule."""
+        raise ScenarioError("links between virtual Plutos change by [[air.schedule]] of their scenario")
 
     def levels_dbfs(self) -> dict[int, float | None]:
         """Nothing: a Pluto's level is set by its converter and gain, which its registers tell."""

@@ -23,6 +23,7 @@ from testbed.record.events import (
     EventLog,
     EventTail,
     FrameReceived,
+    LinkChanged,
     PictureDecoded,
     Progress,
     RoundDone,
@@ -58,6 +59,7 @@ ALL: list[AnyEvent] = [
     ),
     PictureDecoded(user=0, picture=1, file="received/edge-1-001.png", lost_share=0.0, codec="c 00", decode_s=0.2),
     RoundDone(round=1, uploads=9, refused={"edge-2": "spent"}),
+    LinkChanged(at_sample=14_400, link="edge-1.server", key="path_loss_db", value=80.0),
     Warned(node="server", text="late"),
     RunEnded(complete=True),
 ]
@@ -86,7 +88,7 @@ def test_every_kind_of_event_is_read_as_it_was_written(folder: RunFolder):
     assert read_events(folder) == ALL
     lines = [json.loads(line) for line in folder.read_text(EVENTS).splitlines()]
     assert [line["event"] for line in lines] == [
-        "opened", "bound", "started", "progress", "frame", "picture", "round", "warning", "ended",
+        "opened", "bound", "started", "progress", "frame", "picture", "round", "link", "warning", "ended",
     ]  # fmt: skip
     assert all(abs(line["time_s"] - time.time()) < 3600 for line in lines)
     assert all(in_words(event) and "\n" not in in_words(event) for event in ALL)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from testbed.air._kernels import compress, receive_iq, transmit_iq
-from testbed.air.impairments import NoiseSource
+from testbed.air.noise import CountedNoise
 from testbed.air.power import RX_FULL_SCALE_DBM, TX_FULL_SCALE_DBM, thermal_noise_mw
 from testbed.config import FrontEnd
 from testbed.units import db_to_amplitude
@@ -200,7 +200,7 @@ class ReceiveChain:
         self.antennas = antennas
         figure = front_end.noise_figure_db
         self.noise_mw = noise_mw if figure is None else thermal_noise_mw(figure, rate_hz)
-        self._noise = [NoiseSource(seed, (*spawn_key, antenna)) for antenna in range(antennas)]
+        self._noise = [CountedNoise(seed, (*spawn_key, antenna)) for antenna in range(antennas)]
         self._a, self._b = iq_imbalance(front_end.rx_iq_gain_db, front_end.rx_iq_phase_deg)
         self._dc = _phasor(front_end.rx_dc_dbfs, front_end.rx_dc_phase_deg)
         self._chains = _chains(front_end.rx_chain_gain_db, front_end.rx_chain_phase_deg, antennas)

@@ -68,6 +68,8 @@ def superimpose(
                 for k in range(begins[a, u], taps):
                     c_re, c_im = h_re[g, a, u, k], h_im[g, a, u, k]
                     d_re, d_im = h_re[g + 1, a, u, k] - c_re, h_im[g + 1, a, u, k] - c_im
+                    if c_re == 0.0 and c_im == 0.0 and d_re == 0.0 and d_im == 0.0:
+                        continue
                     begin = starts[u] + n + k
                     part_re, part_im = x_re[u, begin : begin + length], x_im[u, begin : begin + length]
                     for i in range(length):

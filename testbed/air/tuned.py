@@ -115,6 +115,9 @@ class TunedRadio:
         if self.oscillator.linewidth_hz:
             noise = sign * 2 * np.pi * self._noise(rate_hz).turns(first_sample, count)
             x = x * (np.cos(noise) + 1j * np.sin(noise)).astype(np.complex64)
+        if not self.oscillator.linewidth_hz and not steps.any() and not turns.any():
+            y[0][:], y[1][:] = x.real, x.imag
+            return
         rotate_steadily(x, sign * (turns - np.floor(turns)), sign * steps, first_sample, y[0], y[1])
 
     def _noise(self, rate_hz: int) -> PhaseNoise:

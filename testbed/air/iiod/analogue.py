@@ -17,6 +17,7 @@ CORNER = {"tx": 1.6, "rx": 1.4}  # of the baseband filter, over half of rf_bandw
 ORDER = 3  # a Butterworth filter: UG-570
 TAPS = (16, 32, 64, 128)  # of what stands for both filters at the sample rate: the first that is good enough
 ERROR = 1e-3  # that is good enough: -60 dB up to 0.4 times the rate
+MEMORY = TAPS[-1] - 1  # samples before one that it depends on
 POINTS = 2048
 FLAT = 5e-3  # a filter that deviates from 1 by less anywhere in the band is left out: 0.04 dB
 BETA = 5.0  # Kaiser
@@ -106,15 +107,15 @@ class Filter:
     ----------
     side : str
         ``tx`` or ``rx``.
+    channels : int
     """
 
-    def __init__(self, side: str) -> None:
+    def __init__(self, side: str, channels: int) -> None:
         self._side = side
-        self._taps: np.ndarray | None = None
-        self._past: np.ndarray | None = None
+        self._past = np.zeros((channels, MEMORY), dtype=np.complex64)
 
     def pass_through(self, x: np.ndarray, rate_hz: float, bandwidth_hz: float, fir: Fir | None) -> np.ndarray:
-        """The next samples, filtered; another filter begins with silence behind it.
+        """The next samples, filtered.
 
         Parameters
         ----------
@@ -128,24 +129,16 @@ class Filter:
         """
         taps = equivalent_taps(self._side, rate_hz, bandwidth_hz, fir)
         if taps is None:
-            self._taps = self._past = None
+            self._past = np.concatenate([self._past, x[:, -MEMORY:]], axis=1)[:, -MEMORY:]
             return x
-        if taps is not self._taps or self._past is None or len(self._past) != len(x):
-            self._taps, self._past = taps, np.zeros((len(x), len(taps) - 1), dtype=np.complex64)
         whole = np.concatenate([self._past, x], axis=1)
-        self._past = whole[:, x.shape[1] :]
+        self._past = whole[:, x.shape[1] :].copy()
         y = np.empty_like(x)
         for channel in range(len(x)):
-            convolve(whole[channel].view(np.float32), taps, y[channel].view(np.float32))
+            reached = whole[channel, MEMORY + 1 - len(taps) :]
+            convolve(reached.view(np.float32), taps, y[channel].view(np.float32))
         return y
-
-    def settling(self, rate_hz: float, bandwidth_hz: float, fir: Fir | None) -> int:
-        """How many of the next samples lie behind a beginning with silence; arguments as of `pass_through`."""
-        taps = equivalent_taps(self._side, rate_hz, bandwidth_hz, fir)
-        if taps is None or (taps is self._taps and self._past is not None):
-            return 0
-        return len(taps) - 1
 
     def forget(self) -> None:
         """What comes next follows on silence."""
-        self._past = None
+        self._past[:] = 0.0

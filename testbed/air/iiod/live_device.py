@@ -11,7 +11,7 @@ import numpy as np
 
 from testbed.air.front_end import ReceiveChain, TransmitChain
 from testbed.air.iiod._kernels import adc, dac
-from testbed.air.iiod.analogue import Filter
+from testbed.air.iiod.analogue import MEMORY, Filter
 from testbed.air.iiod.buffers import DmaBuffer, Opened, joined
 from testbed.air.iiod.device import ADC_OVERFLOW, DAC_UNDERFLOW, RX, TX, VirtualPluto
 from testbed.air.iiod.frontend import RX_FULL_SCALE, TX_FULL_SCALE, UNITY_RX_GAIN_DB, UNUSED_DAC_BITS, control_gain
@@ -21,6 +21,7 @@ from testbed.air.world import Tuning, World
 from testbed.config import FrontEnd, RadioModel
 
 CORRECTED = 0.05  # of a fault is left where the device tracks or calibrates it itself: 26 dB less
+SETTLING = 64 + MEMORY  # samples that filters, those of the world too, spoil where a receiver begins to listen
 NOISE = 1 << 16  # spawn key of receivers' noise; 0 and up belong to `testbed.air.medium` and the world
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,9 @@ class LiveDevice:
         self._noise_mw, self._seed, self._number = noise_mw, seed, number
         self._tuning: Tuning | None = None
         self._transmitted = self._received = 0  # samples that have passed
-        self._filters = {"tx": Filter("tx"), "rx": Filter("rx")}
+        self._filters = {side: Filter(side, pluto.channels) for side in ("tx", "rx")}
         self._heard = -1  # behind the last sample that was taken in: what follows on it needs no settling
-        self._settling = 0  # samples of a step that a filter spoils which has just begun
+        self._settling = 0  # samples that are still spoilt
         self._starving = False
         self._loop = np.zeros((0, 2 * pluto.channels), dtype=np.int16)
         self._taking: list[DmaBuffer] = []  # buffers that were open when the step began
@@ -67,7 +68,7 @@ class LiveDevice:
     @property
     def listens(self) -> bool:
         """Whether anybody wants what it receives."""
-        return self.probed or any(rx.room for rx in self.pluto.rx_buffers)
+        return self.probed or bool(self.pluto.rx_buffers)
 
     @property
     def tuning(self) -> Tuning:
@@ -166,7 +167,6 @@ class LiveDevice:
         pluto, phy = self.pluto, self.pluto.phy
         count = y.shape[1]
         out = np.zeros((count, 2 * pluto.channels), dtype=np.int16)
-        self._settling = 0
         if pluto.loopback == 1:
             return self._looped(codes, out)
         if not phy.receives or not count:
@@ -175,9 +175,9 @@ class LiveDevice:
         x = self._chain()[1].receive(y, self._received, gains_db)
         if self._heard != self._received:
             self._filters["rx"].forget()
+            self._settling = SETTLING
         self._heard = self._received + count
         fir = phy.clock.fir if phy.clock.rx_enabled else None
-        self._settling = self._filters["rx"].settling(pluto.rate_hz(RX), phy.bandwidth_hz["rx"], fir)
         x = self._filters["rx"].pass_through(x, pluto.rate_hz(RX), phy.bandwidth_hz["rx"], fir)
         top = np.float32(RX_FULL_SCALE)
         for channel, meter in enumerate(self.receivers):
@@ -203,12 +203,13 @@ class LiveDevice:
         self._received += count
         self.passed += count if self._taking else 0
         self.probed = False
+        begin = min(self._settling, count)
+        self._settling -= begin
         for rx in self._taking:
             if rx not in self.pluto.rx_buffers:
                 continue
-            begin = min(self._settling, count)
             taken = 0 if codes is None else min(rx.room, count - begin)
-            lost = begin if rx.delivered else 0
+            lost = begin if rx.delivered or rx.gaps else 0
             if lost:
                 rx.lose(lost)
             if taken and codes is not None:

@@ -90,6 +90,18 @@ class Profile(Strict, frozen=True, dict=True):
         return state
 
 
+def is_setting(name: str, value: str | None) -> bool:
+    """Whether a device may be given this back: a setting that profiles know, with a value that had once been there."""
+    kind, _, rest = name.partition(".")
+    if kind == "environment":
+        return rest in VARIABLES and (value is None or (value.isprintable() and len(value) <= 256))
+    if kind == "file":
+        return bool(re.fullmatch(PATH, rest))
+    if kind == "service":
+        return bool(re.fullmatch(SERVICE, rest)) and value in ("on", "off")
+    return name == "power_mode" and value is not None and bool(re.fullmatch(r"\w{1,32}", value))
+
+
 def profile_files() -> dict[str, Path]:
     """Profiles that ship, by name."""
     found = [path for folder in ("pluto", "jetson", "host") for path in sorted((data_folder() / folder).glob("*.toml"))]

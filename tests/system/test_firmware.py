@@ -192,6 +192,14 @@ def test_a_backup_goes_to_no_other_device(pluto: Device):
     (pluto.far / "etc/serial").write_text("another\n")
     before = pluto.files()
     assert "104473b04a060006ffff2600e9f3a35f12" in refused(pluto.semtb("restore", "--yes", "--backup", str(kept)))
+    content = json.loads(kept.read_bytes())
+    for name, value in (
+        ("environment.bootcmd", "x"),
+        ("environment.mode", "1r1t\nbootcmd x"),
+        ("file./etc/passwd", ""),
+    ):
+        kept.write_text(json.dumps(content | {"before": {name: value}, "serial": "another"}))
+        assert "no setting that" in refused(pluto.semtb("restore", "--yes", "--backup", str(kept)))
     kept.write_text("{}")
     assert "no backup of" in refused(pluto.semtb("restore", "--yes", "--backup", str(kept)))
     assert pluto.files() == before

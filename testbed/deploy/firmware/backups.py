@@ -12,6 +12,7 @@ import msgspec
 from testbed.config.strict import Strict
 from testbed.errors import FirmwareError
 from testbed.files import ensure_folder, write_aside
+from testbed.firmware.profiles import is_setting
 
 DONE = ".restored"  # suffix of a file that has been taken back
 
@@ -62,11 +63,15 @@ def read(path: Path) -> Backup:
         If it is missing or none of these.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Backup)
+        backup = msgspec.json.decode(path.read_bytes(), type=Backup)
     except OSError as error:
         raise FirmwareError(f"{path}: {error.strerror}") from error
     except msgspec.MsgspecError as error:
         raise FirmwareError(f"{path}: no backup of `semtb firmware apply`: {error}") from error
+    for name, value in backup.before.items():
+        if not is_setting(name, value):
+            raise FirmwareError(f"{path}: {name} = {str(value)[:40]!r}: no setting that `semtb firmware` changes")
+    return backup
 
 
 def newest(root: Path, serial: str, host: str) -> Path:

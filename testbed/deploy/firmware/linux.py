@@ -104,9 +104,21 @@ class Linux:
             if name.startswith("file."):
                 steps += self._put(name.partition(".")[2], content)
         if mode := changes.get("power_mode"):
-            steps.append(f"echo no | nvpmodel -m {self.modes[mode]}")
+            steps.append(f"echo no | nvpmodel -m {self._number(mode)}")
         steps += [f"systemctl enable --now {shlex.quote(s)}" for s, value in services.items() if value == "on"]
         self._run("\n".join(steps))
+
+    def _number(self, mode: str) -> str:
+        """Of a power mode, on this board.
+
+        Raises
+        ------
+        FirmwareError
+            If it has no such mode any more.
+        """
+        if mode not in self.modes:
+            raise FirmwareError(f"{self.shell.name}: power mode {mode}: it has {', '.join(self.modes) or 'none'}")
+        return self.modes[mode]
 
     @staticmethod
     def _put(path: str, content: str | None) -> list[str]:

@@ -158,6 +158,9 @@ def test_every_block_of_the_page_is_run_by_a_test_here():
     kinds = re.findall(r"^```(.*)$", text, re.MULTILINE)
     assert set(kinds[::2]) == {"sh setup", "sh one", "sh two", "sh three"}
     assert set(kinds[1::2]) == {""}
+    lines = [line for kind in set(kinds[::2]) for line in commands(kind.removeprefix("sh "))]
+    for mentioned in re.findall(r"`(semtb [^`]+)`", text):
+        assert any(line.startswith(mentioned) for line in lines), f"{mentioned}: the text has what no block has"
 
 
 def test_before_the_first_pluto(bench: Bench):

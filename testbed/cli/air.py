@@ -32,7 +32,7 @@ air_app = typer.Typer(
 def serve(
     config: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Argument(help="The air's own file, as `semtb resolve` writes it; or give --pluto instead."),
+        typer.Argument(help="The air's own file, as `semtb resolve` writes it; or give --pluto or --zmq instead."),
     ] = None,
     pluto: Annotated[
         Optional[list[str]],  # noqa: UP045

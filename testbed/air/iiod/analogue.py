@@ -6,12 +6,14 @@ corner follows ``rf_bandwidth``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from testbed.air.iiod._kernels import convolve
 from testbed.air.iiod.fir import Fir
+from testbed.units import db_to_amplitude
 
 CORNER = {"tx": 1.6, "rx": 1.4}  # of the baseband filter, over half of rf_bandwidth: UG-570, "BB LPF"
 ORDER = 3  # a Butterworth filter: UG-570
@@ -138,6 +140,17 @@ class Filter:
             reached = whole[channel, MEMORY + 1 - len(taps) :]
             convolve(reached.view(np.float32), taps, y[channel].view(np.float32))
         return y
+
+    def scale(self, gains_db: Sequence[float]) -> None:
+        """What comes next is louder by so much in each channel, and what lies before it becomes so: gain is analogue,
+        and the filter is behind it.
+
+        Parameters
+        ----------
+        gains_db : [channels] float
+        """
+        if any(gains_db):
+            self._past *= db_to_amplitude(np.array(gains_db, dtype=np.float32))[:, None]
 
     def forget(self) -> None:
         """What comes next follows on silence."""

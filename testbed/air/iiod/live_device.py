@@ -55,9 +55,10 @@ class LiveDevice:
         self._filters = {side: Filter(side, pluto.channels) for side in ("tx", "rx")}
         self._heard = -1  # behind the last sample that was taken in: what follows on it needs no settling
         self._settling = 0  # samples that are still spoilt
+        self._gains_db = [0.0] * pluto.channels  # with which the filter's past was received
         self._starving = False
         self._loop = np.zeros((0, 2 * pluto.channels), dtype=np.int16)
-        self._taking: list[DmaBuffer] = []  # buffers that were open when the step began
+        self._taking: list[tuple[DmaBuffer, int]] = []  # open when the step began, with the room that there was
         self._chains: tuple[tuple[object, ...], TransmitChain, ReceiveChain] | None = None
 
     @property
@@ -85,14 +86,17 @@ class LiveDevice:
     def follow(self, world: World) -> None:
         """Tell the world what the client has set since."""
         tuning = self.tuning
-        if tuning != self._tuning:
-            world.tune(self.name, tuning)
-            self._tuning = tuning
+        before, self._tuning = self._tuning, tuning
+        if tuning == before:
+            return
+        world.tune(self.name, tuning)
+        if before is None or (before.rx_rate_hz, before.rx_lo_hz) != (tuning.rx_rate_hz, tuning.rx_lo_hz):
+            self._heard = -1  # what filters remember is of another band
 
     def take(self, count: int, grace_s: float) -> np.ndarray | None:
         """[count, columns] int16 of what the DAC gets in a stretch of time; None is silence."""
         pluto = self.pluto
-        self._taking = list(pluto.rx_buffers)
+        self._taking = [(rx, rx.room) for rx in pluto.rx_buffers]
         if not pluto.tx_buffers:
             self._starving = False
             return pluto.dds.codes(self._transmitted, count)
@@ -173,6 +177,8 @@ class LiveDevice:
             return out
         gains_db = [float(phy.rx_gain_db(channel)) for channel in range(pluto.channels)]
         x = self._chain()[1].receive(y, self._received, gains_db)
+        self._filters["rx"].scale([new - old for new, old in zip(gains_db, self._gains_db, strict=True)])
+        self._gains_db = gains_db
         if self._heard != self._received:
             self._filters["rx"].forget()
             self._settling = SETTLING
@@ -199,16 +205,19 @@ class LiveDevice:
         return out
 
     def deliver(self, codes: np.ndarray | None, count: int, grace_s: float) -> None:
-        """Hand ``count`` samples to the buffers that were open when the step began; what finds no room is lost."""
+        """Hand ``count`` samples to the buffers that were open when the step began; what found no room then is lost.
+
+        So a client that sets something and then makes room, or opens a buffer, gets nothing from before.
+        """
         self._received += count
         self.passed += count if self._taking else 0
         self.probed = False
         begin = min(self._settling, count)
         self._settling -= begin
-        for rx in self._taking:
+        for rx, room in self._taking:
             if rx not in self.pluto.rx_buffers:
                 continue
-            taken = 0 if codes is None else min(rx.room, count - begin)
+            taken = 0 if codes is None else min(room, count - begin)
             lost = begin if rx.delivered or rx.gaps else 0
             if lost:
                 rx.lose(lost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from testbed.experiments.scenario_files import open_scenario
 from testbed.experiments.simulate import simulate
 from testbed.record.folder import RunFolder, logits_name
 from testbed.record.schema import metrics_bytes, read_result
+from tests.replays import replayed
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -20,8 +22,8 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     out = tmp_path_factory.mktemp("digits") / "run"
-    words = [sys.executable, "-m", "testbed.cli.main", "run", "digits", "--set", "samples=12", "--out", str(out)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    words = [sys.executable, "-m", "testbed.cli.main", "run", "digits", "--set", "samples=12", "--record"]
+    done = subprocess.run([*words, "--out", str(out)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     (out / "said").write_text(done.stdout)
     return RunFolder(out)
@@ -75,3 +77,13 @@ def test_table_and_page_show_accuracy(folder: RunFolder):
     first = users[0].pictures[0]
     assert f"shows {first.label}, read as {first.read_as}" in page
     assert "Nothing arrived" not in page
+
+
+def test_a_recorded_run_is_read_again_alike(folder: RunFolder, tmp_path: Path):
+    """Logits and accuracy of the replay are those of the run, byte for byte."""
+    status, words = replayed(folder.path, tmp_path / "replay")
+    assert (status, "byte for byte" in words) == (0, True), words
+    again = RunFolder(tmp_path / "replay")
+    assert metrics_bytes(read_result(again)) == metrics_bytes(read_result(folder))
+    for name in folder.names("received", "edge-*.json"):
+        assert again.read_bytes(name) == folder.read_bytes(name)

@@ -24,6 +24,7 @@ from testbed.experiments.simulate import simulate
 from testbed.experiments.switch import switch_settings
 from testbed.record.folder import RunFolder
 from testbed.record.schema import User, metrics_bytes, read_result
+from tests.replays import replayed
 from tests.unit.codec.changed_codecs import changed
 
 pytestmark = pytest.mark.timeout(180)
@@ -81,21 +82,26 @@ def psnr(users: list[User]) -> np.ndarray:
 
 
 def test_a_planned_switch_changes_nothing_but_the_codec(
-    start_run: Callable[..., Run], photographs: Path, other_codec: Path
+    start_run: Callable[..., Run], photographs: Path, other_codec: Path, tmp_path: Path
 ):
-    """Edge 1 from the first picture behind frame 7 on, edge 2 from its very first and back: four processes, twice.
+    """Edge 1 from the first picture behind frame 7 on, edge 2 from its very first and back: four processes, twice, the
+    second time recorded.
 
-    Metrics are equal byte by byte, and to those of one process without sockets. Each picture is within 0.3 dB of the
-    run without a switch. No frame's hash differs from the codec that encoded and decoded it.
+    Metrics are equal byte by byte, to those of one process without sockets and to those of the replay, too. Each
+    picture is within 0.3 dB of the run without a switch. No frame's hash differs from the codec that encoded and
+    decoded it.
     """
     plans = (f"edge-1:{other_codec}@7", f"edge-2:{other_codec}@0", "edge-2:deepjscc-cifar10@12")
     arguments = [part for plan in plans for part in ("--switch", plan)]
-    runs = [start_run("--images", str(photographs), "--seed", str(SEED), *arguments) for _ in range(2)]
+    runs = [start_run("--images", str(photographs), "--seed", str(SEED), *a, *arguments) for a in ((), ("--record",))]
     for run in runs:
         assert run.finish() == 0, run.errors
     results = [read_result(RunFolder(run.folder)) for run in runs]
     assert metrics_bytes(results[0]) == metrics_bytes(results[1])
     assert msgspec.json.encode(simulate(scenario(photographs, *plans)).metrics) == metrics_bytes(results[0])
+    status, words = replayed(runs[1].folder, tmp_path / "replay")
+    assert (status, "byte for byte" in words) == (0, True), words
+    assert metrics_bytes(read_result(RunFolder(tmp_path / "replay"))) == metrics_bytes(results[0])
     ours, other = labels(other_codec)
     one, two = results[0].metrics.users
     assert [p.codec for p in one.pictures] == [ours, ours, other, other]

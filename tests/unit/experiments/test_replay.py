@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from edge.transmitter import LEAD_SAMPLES, Transmitter
 from server.node import BLOCK_SAMPLES
@@ -23,7 +22,6 @@ from testbed.experiments.evaluate import evaluate
 from testbed.experiments.resolve import resolve
 from testbed.experiments.scenario_files import open_scenario
 from testbed.experiments.simulate import make_medium
-from testbed.experiments.stopping import StopRequest
 from testbed.experiments.tasks import sources
 from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
@@ -33,6 +31,8 @@ from testbed.record.captures import Description
 from testbed.record.folder import RECORDING, SCENARIO, RunFolder, node_name
 from testbed.record.recorder import Recorder
 from testbed.record.schema import metrics_bytes, read_result
+from testbed.report.make import make_report
+from tests.replays import replayed
 
 LOST = (17_000, 4000)  # the preamble of the second frame, and more
 
@@ -124,9 +124,8 @@ def replay(run: RunFolder, tmp_path: Path) -> Replay:
     """Replays; its status, all that it said, and the new folder."""
 
     def receive(*settings: str, path: Path = run.path, scenario: str | None = None) -> tuple[int, str, Path]:
-        console, out = Console(record=True, width=200, markup=False), tmp_path / "again"
-        status = replaying.replay(path, scenario, list(settings), out, StopRequest(), console, console)
-        return status, console.export_text(), out
+        out = tmp_path / "again"
+        return *replayed(path, out, *settings, scenario=scenario), out
 
     return receive
 
@@ -264,8 +263,6 @@ def test_frames_are_marked_in_every_antennas_recording(run: RunFolder, scenario:
 
 
 def test_the_report_names_the_recording(run: RunFolder):
-    from testbed.report.make import make_report
-
     page = make_report(run.path).read_text()
     assert "recording/rx.sigmf-collection (SigMF): two antennas" in page
     assert "two segments" in page

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import sigmf
 
+from testbed.phy.waveform import Waveform
 from testbed.radio.sigmf_files import Recording
 from testbed.record.folder import RunFolder
 from testbed.record.schema import metrics_bytes, read_result
@@ -25,6 +28,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.timeout(180)
 Run = Any  # of conftest.py, which pytest loads and nobody imports
 LIMIT_S = 120.0
+PAGE = Path(__file__).parents[2] / "docs" / "recording.md"
 SEMTB = (sys.executable, "-m", "testbed.cli.main")
 
 
@@ -41,28 +45,54 @@ def validated(folder: Path) -> None:
     assert f"Validated all {len(files)} files OK!" in done.stderr
 
 
-def test_a_recorded_run_is_replayed_to_the_byte(start_run: Callable[..., Run], photographs: Path, tmp_path: Path):
-    """`semtb run two-users --record`, then `semtb replay`: the same metrics, and the validator passes. The recording is
-    named at the end of the run; SigMF's own reader has as many samples as were on the air."""
-    run = start_run("--images", str(photographs), "--set", "max_pixels=12000", "--record")
-    assert run.finish() == 0, run.errors
-    assert f"recording: {run.folder}/recording/rx.sigmf-collection; `semtb replay {run.folder}`" in run.output
-    validated(run.folder / "recording")
-    done = semtb("replay", str(run.folder), "--out", str(tmp_path / "again"))
-    assert done.returncode == 0, done.stderr
-    assert f"metrics: those of {run.folder}, byte for byte" in done.stdout.replace("\n", " ")
-    known, again = (read_result(RunFolder(folder)) for folder in (run.folder, tmp_path / "again"))
-    assert metrics_bytes(known) == metrics_bytes(again)
+def commands(kind: str) -> list[str]:
+    """What stands in the page's blocks of this kind, in order."""
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def typed(line: str, folder: Path, *more: str) -> str:
+    """What a command of the page prints, typed in this folder."""
+    words = shlex.split(line)
+    started = {"semtb": SEMTB, "sigmf_validate": (sys.executable, "-m", "sigmf.validate", "-v")}[words[0]]
+    found = [w for word in words[1:] for w in (sorted(map(str, folder.glob(word))) if "*" in word else [word])]
+    command = [*started, *found, *more]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, (line, done.stderr)
+    return f"{done.stdout}{done.stderr}"
+
+
+def test_what_the_page_types_does_what_it_says(photographs: Path, tmp_path: Path):
+    """Every command of docs/recording.md but that of the Pluto, in its order, on small pictures: metrics come out byte
+    for byte, a second receiver is shown, a recording alone is received, the validator passes. SigMF's own reader has as
+    many samples as were on the air, and those that the server had."""
+    lines = [line for block in commands("sh") for line in block.splitlines() if "pluto:" not in line]
+    small = ("--images", str(photographs), "--set", "max_pixels=12000")
+    words = {line: typed(line, tmp_path, *(small if line.startswith("semtb run") else ())) for line in lines}
+    assert len(words) == 5
+    run, again, other, heard, validated = (text.replace("\n", " ") for text in words.values())
+    assert "recording: runs/first/recording/rx.sigmf-collection; `semtb replay runs/first` receives it again" in run
+    assert "metrics: those of runs/first, byte for byte" in again
+    assert "by the replay" in other
+    assert "heard in the recording" in heard
+    assert "Validated all 2 files OK!" in validated
+    results = {name: read_result(RunFolder(tmp_path / "runs" / name)) for name in ("first", "again", "ls")}
+    known = results["first"]
+    assert metrics_bytes(known) == metrics_bytes(results["again"])
+    assert metrics_bytes(known) != metrics_bytes(results["ls"])
     assert known.timing.air_time_s is not None
     assert known.recording is not None
     samples = round(known.timing.air_time_s * 1.92e6)
     assert (known.recording.samples, known.recording.segments, known.recording.unrecorded) == (samples, 1, 0)
+    folder = tmp_path / "runs" / "first"
     for antenna in range(2):
-        read = sigmf.fromfile(str(run.folder / "recording" / f"rx-{antenna}.sigmf-meta"))
+        read = sigmf.fromfile(str(folder / "recording" / f"rx-{antenna}.sigmf-meta"))
         assert read.sample_count == samples
-        with np.load(run.folder / "received" / "iq.npz") as arrays:
+        with np.load(folder / "received" / "iq.npz") as arrays:
             first = arrays["samples"][antenna]
         assert np.array_equal(read.read_samples(0, len(first)), first)
+    (example,) = commands("python")
+    done = subprocess.run([sys.executable, "-c", example + "\nprint(len(samples))"], cwd=tmp_path, capture_output=True)
+    assert int(done.stdout) == Waveform().frame_samples, done.stderr
 
 
 def test_a_run_that_is_stopped_keeps_what_was_recorded(
@@ -102,20 +132,20 @@ def pluto() -> Iterator[str]:
 
 @pytest.mark.needs("pluto", "libiio")
 def test_any_radio_is_recorded_for_a_time_or_until_ctrl_c(pluto: str, tmp_path: Path):
-    """A virtual Pluto, with what it is and how it was tuned: exactly 0.1 s; then without an end, until Ctrl-C."""
+    """A virtual Pluto, with what it is and how it was tuned: the 0.1 s of docs/recording.md; then until Ctrl-C."""
     uri = f"pluto:ip:{pluto}"
-    asked = ("--seconds", "0.1", "--lo-hz", "868e6", "--gain", "40", "--out", str(tmp_path / "timed"))
-    done = semtb("record", uri, *asked)
-    assert done.returncode == 0, done.stderr
-    assert f"recorded: {tmp_path}/timed/rx.sigmf-collection" in done.stdout.replace("\n", "")
-    validated(tmp_path / "timed")
-    tree = json.loads((tmp_path / "timed" / "rx-0.sigmf-meta").read_text())
+    (line,) = (line for block in commands("sh") for line in block.splitlines() if "pluto:" in line)
+    printed = typed(line.replace("127.0.0.2", pluto), tmp_path)
+    assert "recorded: captures/noise/rx.sigmf-collection" in printed
+    timed = tmp_path / "captures" / "noise"
+    validated(timed)
+    tree = json.loads((timed / "rx-0.sigmf-meta").read_text())
     assert tree["global"]["semtb:samples"] == 192_000
     assert "PlutoSDR" in tree["global"]["core:hw"]
     assert "serial" in tree["global"]["core:hw"]
     assert [c["core:frequency"] for c in tree["captures"]] == [868e6]
     assert [c["semtb:rx_gain_db"] for c in tree["captures"]] == [40.0]
-    samples = Recording(tmp_path / "timed").read(0, 192_000)
+    samples = Recording(timed).read(0, 192_000)
     assert 0 < np.abs(samples).max() < 0.1  # noise alone: nobody sends
     out = tmp_path / "endless"
     with subprocess.Popen([*SEMTB, "record", uri, "--out", str(out)], stdout=subprocess.PIPE, text=True) as recording:

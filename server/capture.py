@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calibration.apply import calibrations_of
 from testbed.config import ServerConfig
 from testbed.radio.base import Radio
 from testbed.record.captures import Description, hardware_of
@@ -24,6 +25,7 @@ def recorder_of(config: ServerConfig, folder: RunFolder, radio: Radio) -> Record
         radio=config.radio,
         hardware=hardware_of(radio.identity),
         text=f"what {config.server.name} received of {len(config.users)} users, run {folder.path.name}",
+        calibration=calibrations_of(radio),
         more={"seed": config.seed, "users": config.users, "profile": waveform.profile},
     )
     return Recorder(folder.path / RECORDING, description, waits=radio.paced, tuning=lambda: radio.tuning)

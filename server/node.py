@@ -88,11 +88,11 @@ def serve(
     settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, rx_channels=antennas)
     another_receives = config.server.name in config.external
     with nullcontext() if another_receives else open_radio(config.radio, settings) as radio:
+        ready = hub.wait_ready(config.expects, should_stop)
         if config.record and radio is not None:
             from server.capture import recorder_of
 
             session.recorder = recorder_of(config, folder, radio)
-        ready = hub.wait_ready(config.expects, should_stop)
         tail = round(config.server.tail_s * config.waveform.sample_rate_hz)
         planned = [*(r.samples_planned for r in ready.values()), *config.external.values()]
         total = samples_to_carry(config.waveform, planned) + tail

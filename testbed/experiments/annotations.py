@@ -8,6 +8,7 @@ from pathlib import Path
 from edge.transmitter import LEAD_SAMPLES
 from server.pipeline import ReceivedFrame
 from testbed.air.medium import Medium
+from testbed.config import Scenario
 from testbed.experiments.sent import Sent
 from testbed.phy.waveform import Waveform
 from testbed.radio.sigmf_files import Layout, read_metadata, segments_of, stream_files
@@ -35,7 +36,8 @@ def annotate_recording(
         As the receiver found them.
     sent : sequence of Sent
     medium : Medium, optional
-        The air that carried the run: with it the arrival of each frame is known, found or not.
+        The air that carried the run, where it hands everybody one start of time: with it the arrival of each frame is
+        known, found or not.
     """
     file = stream_files(folder)[0]
     metadata = read_metadata(file)
@@ -47,8 +49,15 @@ def annotate_recording(
     if medium is not None:
         delays = dict(zip(medium.truth.users, medium.truth.user_delay_samples, strict=True))
         for one in sent:
-            marks += truth(layout, one, waveform, delays[one.user], edges)
+            delay_samples = medium.truth.latency_samples + delays[one.user]
+            marks += truth(layout, one, waveform, delay_samples, edges)
     annotate(folder, marks)
+
+
+def arrivals_known(scenario: Scenario) -> bool:
+    """Whether sample 0 of every edge is sample 0 of the server: over ports of an air in lock-step, all on one clock."""
+    own = [scenario.server.radio, *(edge.radio for edge in scenario.edges)]
+    return not any(own) and not scenario.air.radios and scenario.air.pace == "lockstep"
 
 
 def found(layout: Layout, number: int, frame: ReceivedFrame, waveform: Waveform, edges: dict[str, float]) -> Annotation:

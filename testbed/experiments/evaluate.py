@@ -20,7 +20,7 @@ from testbed.codec.registry import open_codec
 from testbed.config import Change, Scenario, convert, load_scenario
 from testbed.data.pictures import Picture
 from testbed.errors import CodecError, DataError, SemtbError
-from testbed.experiments.annotations import annotate_recording
+from testbed.experiments.annotations import annotate_recording, arrivals_known
 from testbed.experiments.counted import counted, counted_warnings
 from testbed.experiments.measure import Measured, measure
 from testbed.experiments.sent import Sent
@@ -84,7 +84,8 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         keep_figures(folder, scenario, measured)
         metrics = measured.metrics
         if recorded is not None and recorded.file:
-            annotate_recording(folder.path / RECORDING, recorded, scenario.waveform, frames, sent, medium)
+            known = medium if arrivals_known(scenario) else None
+            annotate_recording(folder.path / RECORDING, recorded, scenario.waveform, frames, sent, known)
     metrics.counted = counted(scenario, summary)
     metrics.warnings += counted_warnings(metrics.counted, summary, scenario.waveform.sample_rate_hz)
     result = Result(

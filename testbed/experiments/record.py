@@ -9,11 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from calibration.apply import calibrations_of, open_calibrated
 from testbed.background import Background
 from testbed.errors import DataError, SemtbError
 from testbed.experiments.stopping import StopRequest
 from testbed.radio.base import Radio, RadioSettings
-from testbed.radio.registry import check_uri, open_radio, require_driver
+from testbed.radio.registry import check_uri, require_driver
 from testbed.record.captures import Description, hardware_of
 from testbed.record.folder import RunFolder
 from testbed.record.recorder import Recorder
@@ -28,7 +29,7 @@ CLOSE_S = 1.0  # for a radio that is closed while it waits
 def record(
     uri: str, settings: RadioSettings, seconds: float | None, out: Path | None, stop: StopRequest, console: Console
 ) -> int:
-    """Record what a radio receives; returns the exit status.
+    """Record what a radio receives, corrected where calibration records of it are kept; returns the exit status.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def record(
     wanted = math.inf if seconds is None else round(seconds * settings.sample_rate_hz)
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"--out {out}: is there already and not empty; choose a new folder")
-    with open_radio(uri, settings) as radio:
+    with open_calibrated(uri, settings) as radio:
         folder = out if out is not None else RunFolder.create(RECORDINGS, radio.identity.scheme).path
         recorder = Recorder(folder, describe(radio), waits=radio.paced, tuning=lambda: radio.tuning)
         try:
@@ -80,6 +81,7 @@ def describe(radio: Radio) -> Description:
         antennas=radio.settings.rx_channels,
         radio=radio.uri,
         hardware=hardware_of(radio.identity),
+        calibration=calibrations_of(radio),
         text=f"what {radio.uri} received",
     )
 

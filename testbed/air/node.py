@@ -22,6 +22,7 @@ from testbed.control.messages import Changed
 from testbed.errors import RunIncomplete
 
 LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
+LAST_WORDS_S = 2.0  # for programs of others to end when all is done
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,11 @@ def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
             }
             member.result(values)
             log.info("%d of %d samples carried", server.served, total)
+            linger = server.linger if isinstance(server, AirServer) else lambda limit_s: None
             while member.stop_reason is None and not should_stop():
+                linger(LOOK_S)
                 time.sleep(LOOK_S)
+            if member.stop_reason == "":
+                linger(LAST_WORDS_S)
     if member.stop_reason != "":
         raise RunIncomplete(member.stop_reason or f"{name} was told to end before all was carried")

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import zmq
 
 from testbed.air.commands import SetLink
@@ -153,6 +154,21 @@ class AirServer:
                 break
             turn(left)
         return self.served
+
+    def linger(self, limit_s: float) -> None:
+        """Behind the end: programs of others that still receive are given silence, until they have left.
+
+        GNU Radio's sources end only when something more comes behind the last sample that is wanted of them.
+        """
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end and any(a.external and a.attached for a in self._antennas):
+            for antenna in self._antennas:
+                if antenna.external and not antenna.queue.held:
+                    antenna.push(np.zeros(self._block, np.complex64))
+                if antenna.link.socket.poll(1):
+                    antenna.accept()
+                antenna.link.watch()
+                antenna.serve()
 
     def levels_dbfs(self) -> dict[int, float | None]:
         """How strong each user has sent, see `testbed.air.levels`; None where nothing but silence came."""

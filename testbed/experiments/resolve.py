@@ -224,17 +224,31 @@ def require_drivers(scenario: Scenario, remote: Collection[str] = ()) -> None:
 
 
 def require_free(scenario: Scenario, nodes: list[Node]) -> None:
-    """Raise AddressInUse, before anything is started, if one of a fixed range of ports is taken."""
+    """Raise AddressInUse, before anything is started, if one of a fixed range of ports is taken.
+
+    What another program binds, because a node is left to it, may be bound already.
+    """
     base = scenario.net.port_base
-    server, air = nodes[0].config, next((n.config for n in nodes if isinstance(n.config, AirConfig)), None)
-    assert isinstance(server, ServerConfig)
-    used = 1 + (sum(len(p.tx) + len(p.rx) for p in air.ports) if air else 0)
-    for port in range(base, base + used) if base else ():
+    if not base:
+        return
+    for endpoint in bound_here([node.config for node in nodes]):
+        port = int(endpoint.rpartition(":")[2])
         if taken(scenario.net.plain_host, port):
             raise AddressInUse(
-                f"{scenario.net.endpoint(port)}: this port is taken, perhaps by another run. "
+                f"{endpoint}: this port is taken, perhaps by another run. "
                 f"Use --set net.port_base=0 (is {base}) for free ones; ss -ltnp 'sport = :{port}' names who holds it"
             )
+
+
+def bound_here(configs: Sequence[NodeConfig]) -> list[str]:
+    """The endpoints that these nodes bind among those that the scenario chose: the bus, and ports of the air."""
+    endpoints: list[str] = []
+    for config in configs:
+        if isinstance(config, ServerConfig):
+            endpoints.append(config.control)
+        elif isinstance(config, AirConfig):
+            endpoints += [at for port in config.ports for at in (*port.rx, *(() if port.external else port.tx))]
+    return endpoints
 
 
 def write_configs(folder: Path, scenario: Scenario, nodes: list[Node]) -> dict[str, Path]:

@@ -333,7 +333,8 @@ def show(result: Result, console: Console) -> None:
             number(user.sinr_db_true, 1),
             f"{user.frames_detected}/{user.frames_sent}",
         )
-    print_table(console, table)
+    if users:
+        print_table(console, table)
     if result.metrics.counted:
         print_table(console, table_of_counts(result.metrics.counted))
     for warning in result.metrics.warnings:

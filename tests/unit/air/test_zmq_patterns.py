@@ -163,3 +163,19 @@ def test_a_receiver_that_leaves_is_named_and_another_goes_on(bench, rng, pattern
         got.append(receive(receiver))
     assert b.result() == 400
     assert np.array_equal(np.concatenate(got), b.medium().mix(x[None], 0)[0])
+
+
+def test_behind_the_end_who_still_receives_gets_silence_until_it_leaves(bench):
+    """A program that waits for one more answer is not left without."""
+    b = bench(block=100, external=True)
+    one, receiver = b.peer(zmq.REP, b.tx[0]), b.peer(zmq.REQ, b.rx[0])
+    b.start(total=100)
+    serve(one, [[bytes(800)]])
+    assert len(fetch(receiver, struct.pack("<I", 100))) == 100
+    assert b.result() == 100
+    b.thread = threading.Thread(target=b.server.linger, args=(30.0,), daemon=True)
+    b.thread.start()
+    assert not fetch(receiver, struct.pack("<I", 100)).any()
+    receiver.close(linger=0)
+    b.thread.join(10)
+    assert not b.thread.is_alive()

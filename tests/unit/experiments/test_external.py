@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
+import msgspec
 import pytest
 
-from testbed.config import AirConfig, EdgeConfig, Scenario, ServerConfig, load_scenario
-from testbed.errors import ScenarioError
+from testbed.config import AirConfig, EdgeConfig, Net, Scenario, ServerConfig, load_scenario
+from testbed.errors import AddressInUse, ScenarioError
 from testbed.experiments.external import parse_external, wiring
-from testbed.experiments.resolve import resolve
+from testbed.experiments.resolve import require_free, resolve
 from testbed.experiments.scenario_files import find_scenario
 
 
@@ -99,3 +102,16 @@ def test_nodes_at_real_pace_know_it(scenario):
     radios = [node.config.radio for node in resolve(real) if not isinstance(node.config, AirConfig)]
     assert all(radio.endswith(",pace=realtime") for radio in radios)
     assert not any("pace" in n.config.radio for n in resolve(scenario) if not isinstance(n.config, AirConfig))
+
+
+def test_the_port_of_another_program_may_be_bound_already(scenario):
+    """Of a fixed range: what the program binds is not looked at, what our nodes bind is."""
+    external = parse_external(scenario, ["edge-1"])
+    with socket.socket() as theirs:
+        theirs.bind(("127.0.0.1", 0))
+        theirs.listen()
+        base = theirs.getsockname()[1] - 1
+        at_base = msgspec.structs.replace(scenario, net=Net(port_base=base))
+        require_free(at_base, resolve(at_base, external))
+        with pytest.raises(AddressInUse, match=str(base + 1)):
+            require_free(at_base, resolve(at_base))

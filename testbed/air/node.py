@@ -87,7 +87,7 @@ def run_air(config: AirConfig, should_stop: Callable[[], bool]) -> None:
                 "levels_dbfs": {str(user): level for user, level in levels_dbfs.items()},
                 "warnings": server.medium.warnings(),
                 "changes": msgspec.to_builtins(serving.changes),
-                "late": {port.port: port.late for port in server.status(time.monotonic()) if port.late},
+                "late": server.late_samples() if isinstance(server, AirServer) else {},
             }
             member.result(values)
             log.info("%d of %d samples carried", server.served, total)

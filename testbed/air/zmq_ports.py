@@ -174,6 +174,10 @@ class AirServer:
         """How strong each user has sent, see `testbed.air.levels`; None where nothing but silence came."""
         return {user: transmitter.level.level_dbfs for user, transmitter in self._transmitters.items()}
 
+    def late_samples(self) -> dict[str, int]:
+        """Of each transmitter whose samples came too late, how many."""
+        return {port.meter.port: port.meter.late for port in self._transmitters.values() if port.meter.late}
+
     def status(self, now_s: float) -> list[PortStatus]:
         """Every port, transmitters first."""
         return [port.meter.status(now_s) for port in self._ports()]

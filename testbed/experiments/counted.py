@@ -45,6 +45,7 @@ def counted(scenario: Scenario, summary: Mapping[str, Any]) -> list[Counted]:
     ]
     for node, values in summary.get("nodes", {}).items():
         found.append(_counted(node, "clipped", values.get("clipped_samples", 0), "samples"))
+        found += [_counted(port, "late", count, "samples") for port, count in values.get("late", {}).items()]
     return [one for one in found if one.count]
 
 
@@ -57,6 +58,8 @@ def counted_warnings(found: Sequence[Counted], summary: Mapping[str, Any], rate_
             continue
         what = f"lost ({one.what})" if one.what == "overflow" else one.what
         words = f"{one.node}: {one.count} {one.unit} {what}{when(one)}"
+        if one.what == "late":
+            words += ": the air did not wait, and silence stood in their place"
         if one.what == "overflow":
             words += (
                 f": {one.count / rate_hz:.2f} s of the air that it was too slow to take, or had stopped; "

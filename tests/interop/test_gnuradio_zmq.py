@@ -16,6 +16,7 @@ from skimage.io import imsave
 from testbed.air.medium import Medium
 from testbed.air.zmq_ports import AirServer
 from testbed.config import Air, AirPort
+from testbed.experiments.resolve import free_base
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import RadioSettings
 from testbed.radio.zmq import ZmqRadio
@@ -160,28 +161,35 @@ def test_our_radio_talks_to_gnuradio_directly(tmp_path, rng):
 SCENARIO = """
 name = "beside-gnuradio"
 max_pixels = 4096
+[net]
+port_base = {base}
 [server]
 antennas = 1
 tail_s = 0.2
-radio = "zmq:rx_port={rx}"
+radio = "{rx}"
 [[edges]]
 name = "edge-1"
 user = 0
 images = "{images}"
-radio = "zmq:tx_port={tx}"
+radio = "{tx}"
 """
 
 
-def test_a_run_through_gnuradio_has_no_bound_and_says_why(tmp_path, rng):
-    """GNU Radio in place of the air, whole processes: the picture arrives, nothing is said of an air."""
+@pytest.mark.parametrize("how", ["radios", "external"])
+def test_a_run_through_gnuradio_has_no_bound_and_says_why(tmp_path, rng, how):
+    """GNU Radio in place of the air, whole processes: the picture arrives, nothing is said of an air. Either the nodes
+    have radios of their own, or the air of their scenario is left out."""
     images = tmp_path / "images"
     images.mkdir()
     coarse = rng.integers(60, 190, (4, 4, 3)).astype(np.uint8)
     imsave(images / "one.png", np.kron(coarse, np.ones((16, 16, 1), np.uint8)), check_contrast=False)
-    tx, rx = endpoint(), endpoint()
+    base = free_base("127.0.0.1", 3)
+    tx, rx = f"tcp://127.0.0.1:{base + 1}", f"tcp://127.0.0.1:{base + 2}"
+    radios = {"tx": f"zmq:tx_port={tx}", "rx": f"zmq:rx_port={rx}"} if how == "radios" else {"tx": "", "rx": ""}
     scenario = tmp_path / "beside.toml"
-    scenario.write_text(SCENARIO.format(tx=tx, rx=rx, images=images), encoding="utf-8")
+    scenario.write_text(SCENARIO.format(**radios, base=base, images=images), encoding="utf-8")
     command = [sys.executable, "-m", "testbed.cli.main", "run", str(scenario), "--out", str(tmp_path / "run")]
+    command += ["--external", "air"] if how == "external" else []
     with Flowgraph("channel", tx, rx):
         done = subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)
     assert done.returncode == 0, done.stderr
@@ -190,5 +198,7 @@ def test_a_run_through_gnuradio_has_no_bound_and_says_why(tmp_path, rng):
     assert user.psnr_db > 20
     assert user.single_user_psnr_db is None
     assert result.metrics.air is None
-    assert "no bound: what lay between the radios is not known" in result.metrics.warnings
+    absent = "the scenario's air took no part in this run, and " if how == "external" else ""
+    assert f"no bound: {absent}what lay between the radios is not known" in result.metrics.warnings
     assert "no bound" in done.stdout
+    assert (f"  edge-1: {tx}" in done.stdout and f"  antenna 0: {rx}" in done.stdout) == (how == "external")

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from testbed.air.commands import FOLDER, SetLink, ask, running_airs
 from testbed.air.medium import Medium
 from testbed.air.node import run_air
 from testbed.config import Air, AirConfig, AirPort
 from testbed.control.bus import Hub
-from testbed.control.messages import Heartbeat, Result, Start, Stop
+from testbed.control.messages import Changed, Heartbeat, Result, Start, Stop
 from testbed.errors import PeerUnreachable, RunIncomplete
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import RadioSettings
 from testbed.radio.zmq import ZmqRadio
+from tests.waiting import wait_until
 
 WAVEFORM = Waveform()
 TOTAL = 20_000
@@ -133,3 +135,42 @@ def test_an_edge_that_is_not_there_is_named(node):
         error = node.ended()
     assert isinstance(error, PeerUnreachable)
     assert str(error).startswith(f"transmitter edge-1 does not answer at {node.config.ports[0].tx[0]} within 4 s")
+
+
+def test_a_change_that_is_ordered_is_told_to_the_server_and_handed_in(node, rng, tmp_path, monkeypatch):
+    """Before anything is sent: from sample 0 on, and the medium with that change gives the same bits."""
+    monkeypatch.setenv(FOLDER, str(tmp_path / "s"))
+    x = (0.1 * rng.uniform(-1, 1, (1, TOTAL)) + 0j).astype(np.complex64)
+    edge_port, server_port = node.config.ports
+    with (
+        Hub(node.config.control) as hub,
+        ZmqRadio(f"zmq:tx_port={edge_port.tx[0]}", RadioSettings(1.92e6, tx_channels=1)) as edge,
+        ZmqRadio(
+            f"zmq:rx_port={server_port.rx[0]},rx_port1={server_port.rx[1]}", RadioSettings(1.92e6, rx_channels=2)
+        ) as server,
+    ):
+        node.thread.start()
+        hub.wait_ready(["air"])
+        hub.broadcast(Start(samples=TOTAL))
+        wait_until(running_airs)
+        (path,) = running_airs().values()
+        assert ask(path, SetLink("edge-1.server", "path_loss_db", 36.0)).at_sample == 0
+        while not isinstance(message := hub.poll(10.0)[1], Changed):
+            assert isinstance(message, Heartbeat), message
+        assert (message.at_sample, message.link, message.key, message.value) == (
+            0,
+            "edge-1.server",
+            "path_loss_db",
+            36.0,
+        )
+        edge.send(x)
+        received = server.receive(TOTAL).samples
+        values = result_of(hub).values
+        hub.broadcast(Stop())
+        assert node.ended() is None
+    medium = Medium(WAVEFORM, node.config.air, [0], 2, 3)
+    medium.set_gain(0, -6.0, 0)
+    assert np.array_equal(received, medium.mix(x, 0))
+    (change,) = values["changes"]
+    assert (change["at_sample"], change["link"], change["path_loss_db"]) == (0, "edge-1.server", 36.0)
+    assert not list((tmp_path / "s").iterdir())

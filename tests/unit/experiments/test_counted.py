@@ -75,6 +75,11 @@ CASES = [
         Counted(node="edge-1", what="clipped", count=11, unit="samples"),
         "edge-1: 11 samples clipped",
     ),
+    (
+        {"nodes": {"air": {"late": {"edge-2": 480}}}},
+        Counted(node="edge-2", what="late", count=480, unit="samples"),
+        "edge-2: 480 samples late: the air did not wait, and silence stood in their place",
+    ),
 ]
 
 

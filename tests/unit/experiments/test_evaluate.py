@@ -324,6 +324,18 @@ def test_a_level_that_makes_the_snr_another_is_warned_of(made: Made):
     assert f"its SNR is {SNR_DB + 38.85:.1f} dB instead of air.snr_db = {SNR_DB:g}" in warning
 
 
+def test_the_bound_knows_of_a_change_that_was_ordered(made: Made):
+    """User 0 is 10 dB weaker from sample 0 on: its bound's SINR falls by 10 dB, user 1's stays as it was."""
+    whole = with_air(made, ["air"], truth=truth_of(made))
+    change = {"at_sample": 0, "link": "edge-1.server", "gain_db": -10.0}
+    after = with_air(made, ["air"], truth=truth_of(made), changes=[change])
+    weaker, same = (
+        b.single_user_sinr_db - a.single_user_sinr_db for a, b in zip(whole.users, after.users, strict=True)
+    )
+    assert weaker == pytest.approx(-10.0, abs=0.3)
+    assert same == 0.0
+
+
 def test_what_foreign_peers_did_is_told_with_how_often(made: Made):
     events = {"receiver server at tcp://h:1: 10.0.0.7:5 sent a message that is no request": 3, "x": 1}
     assert with_air(made, ["air"], truth=truth_of(made), events=events).warnings == [

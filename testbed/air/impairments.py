@@ -28,6 +28,8 @@ def phasor(offset_hz: float, sample_rate_hz: float, first_sample: int, count: in
     -------
     [count] complex64
     """
+    if offset_hz == 0.0:
+        return np.ones(count, dtype=np.complex64)
     table = np.exp(2j * np.pi * offset_hz / sample_rate_hz * np.arange(PHASOR_CHUNK))
     begin = first_sample // PHASOR_CHUNK
     end = -(-(first_sample + count) // PHASOR_CHUNK)

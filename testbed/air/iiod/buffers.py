@@ -74,7 +74,7 @@ class TxBuffer(Opened):
         """Whether a stream waits whose first sample has not left."""
         return self.loaded and not self.cyclic and not self.moving
 
-    def push(self, data: bytes, now_s: float = 0.0) -> None:
+    def push(self, data: bytes | bytearray, now_s: float = 0.0) -> None:
         """Queue the bytes of a block, or of its beginning.
 
         Raises
@@ -86,22 +86,27 @@ class TxBuffer(Opened):
             raise Refused(errno.EBUSY)
         if not data or len(data) % self.frame_bytes or len(data) > self.block_bytes:
             raise Refused(errno.EINVAL)
-        codes = np.frombuffer(data, dtype="<i2").reshape(-1, len(self.columns))
-        block = np.zeros((len(codes), self.all_columns), dtype=np.int16)
-        block[:, self.columns] = codes
+        block = np.frombuffer(data, dtype="<i2").reshape(-1, len(self.columns))
+        if len(self.columns) < self.all_columns:
+            codes, block = block, np.zeros((len(block), self.all_columns), dtype=np.int16)
+            block[:, self.columns] = codes
         self._queue.append(block)
         self.started_s = min(self.started_s, now_s)
         self.samples += len(block)
 
     def pop(self, count: int) -> np.ndarray:
-        """[count, columns] int16; what is missing at the end is zeros."""
+        """[count, columns] int16, not to be written; what is missing at the end is zeros."""
         self.moving = True
         if self.cyclic and self._queue:
             block = self._queue[0]
             turned = np.concatenate([block[self._begin :], block[: self._begin]])
             self._begin = (self._begin + count) % len(block)
             return np.resize(turned, (count, self.all_columns))
-        out = np.zeros((count, self.all_columns), dtype=np.int16)
+        out = np.zeros((count, self.all_columns), dtype=np.int16) if self._ends_within(count) else None
+        if out is None:
+            self._begin += count
+            self.samples -= count
+            return self._queue[0][self._begin - count : self._begin]
         filled = 0
         while filled < count and self._queue:
             block = self._queue[0]
@@ -114,6 +119,10 @@ class TxBuffer(Opened):
                 self._queue.popleft()
         self.samples -= filled
         return out
+
+    def _ends_within(self, count: int) -> bool:
+        """Whether so many samples reach the end of the first block."""
+        return not self._queue or self._begin + count >= len(self._queue[0])
 
     def peek(self, count: int) -> np.ndarray:
         """[count, columns] int16 of what leaves next, repeated where less than that waits. Nothing is taken."""
@@ -149,23 +158,26 @@ class RxBuffer(Receiving):
     def __init__(self, device: Device, request: Request, blocks: int) -> None:
         super().__init__(device, request, blocks)
         self.missing = 0
-        self._parts: list[np.ndarray] = []
+        self._codes = np.zeros((0, len(self.columns)), dtype="<i2")
 
     def ask(self, count: int) -> None:
         """A READBUF begins."""
         self.missing = count
-        self._parts = []
+        self._codes = np.empty((count, len(self.columns)), dtype="<i2")
 
     def push(self, codes: np.ndarray) -> None:
         """[n, all columns] int16, at most as many as are missing."""
-        self._parts.append(codes[:, self.columns])
+        begin = len(self._codes) - self.missing
+        whole = len(self.columns) == self.all_columns
+        self._codes[begin : begin + len(codes)] = codes if whole else codes[:, self.columns]
         self.missing -= len(codes)
         self.delivered += len(codes)
 
-    def take(self) -> bytes:
-        """What has come, in the client's order of columns."""
-        parts, self._parts, self.missing = self._parts, [], 0
-        return np.concatenate(parts).astype("<i2", copy=False).tobytes() if parts else b""
+    def take(self) -> memoryview:
+        """The bytes of what has come, in the client's order of columns."""
+        come = len(self._codes) - self.missing
+        self.missing = 0
+        return bytes_of(self._codes[:come])
 
 
 class DmaBuffer(Receiving):
@@ -222,22 +234,27 @@ class DmaBuffer(Receiving):
             self._queued += 1
             self.stalled_s = math.inf
 
-    def take(self, count: int) -> bytes:
-        """Up to so many samples of one block, which is `ready`."""
+    def take(self, count: int) -> memoryview:
+        """The bytes of up to so many samples of one block, which is `ready`."""
         if self._held is None:
             self._held, self._read = self._full.popleft(), 0
         part = self._held[self._read : self._read + count]
         self._read += len(part)
         if self._read == self.block_samples:
             self._held = None
-        return part.tobytes()
+        return bytes_of(part)
 
 
 def joined(parts: Sequence[tuple[TxBuffer, np.ndarray]]) -> np.ndarray | None:
     """One device's columns from the buffers of several clients; where two fill the same, the later has it: ops.c."""
     if not parts:
         return None
-    codes = parts[0][1]
+    codes = parts[0][1] if len(parts) == 1 else parts[0][1].copy()
     for tx, part in parts[1:]:
         codes[:, tx.columns] = part[:, tx.columns]
     return codes
+
+
+def bytes_of(codes: np.ndarray) -> memoryview:
+    """Of a contiguous array, not copied."""
+    return codes.reshape(-1).view(np.uint8).data

@@ -129,7 +129,8 @@ class Client:
         while missing:
             count = min(missing // buffer.frame_bytes, buffer.block_samples)
             data = self.ether.pull(self.pluto, buffer, count, self._gone)
-            self._send(protocol.code(len(data)) + head + data)
+            self._send(protocol.code(len(data)) + head)
+            self._send(data)
             missing -= len(data)
             head = b""
         return b""
@@ -146,7 +147,7 @@ class Client:
         self.ether.push(self.pluto, buffer, data, self._gone)
         return protocol.code(request.number)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | memoryview) -> None:
         """All of it within one time limit, however small the parts that the client takes.
 
         Raises
@@ -164,10 +165,10 @@ class Client:
                 with contextlib.suppress(BlockingIOError):
                     rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
 
-    def _take(self, count: int) -> bytes:
+    def _take(self, count: int) -> bytearray:
         """Exactly so many bytes; a client that ends before is gone."""
-        data = self._stream.read(count)
-        if len(data) < count:
+        data = bytearray(count)
+        if self._stream.readinto(data) < count:
             raise ConnectionResetError("cut off within a payload")
         return data
 

@@ -59,7 +59,7 @@ class Ether(Opening):
             pluto.rx_overdue = partial(self._idle, pluto)
             pluto.phy.measure = partial(self._measure, pluto)
 
-    def push(self, pluto: VirtualPluto, buffer: TxBuffer, data: bytes, gone: Callable[[], bool]) -> None:
+    def push(self, pluto: VirtualPluto, buffer: TxBuffer, data: bytes | bytearray, gone: Callable[[], bool]) -> None:
         """Queue a block, once there is room.
 
         Raises
@@ -76,7 +76,7 @@ class Ether(Opening):
             buffer.push(data, buffer.since)
             self._changed.notify_all()
 
-    def pull(self, pluto: VirtualPluto, buffer: RxBuffer, count: int, gone: Callable[[], bool]) -> bytes:
+    def pull(self, pluto: VirtualPluto, buffer: RxBuffer, count: int, gone: Callable[[], bool]) -> memoryview:
         """``count`` samples of the buffer's columns; raises as `push` does."""
         with self._changed:
             buffer.ask(count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from testbed.air.iiod._kernels import adc
 from testbed.air.iiod.device import RX, TX, VirtualPluto
 from testbed.air.impairments import phasor
 from testbed.air.power import UNITY_RX_GAIN_DB, UNITY_TX_GAIN_DB
@@ -80,9 +81,7 @@ def received(pluto: VirtualPluto, y: np.ndarray) -> np.ndarray:
         if pluto.phy.modes[antenna] != "manual":
             control_gain(pluto, antenna, power)
         gain = 10 ** ((pluto.phy.rx_gain_db(antenna) - UNITY_RX_GAIN_DB) / 20) * RX_FULL_SCALE
-        codes = np.ascontiguousarray(wave * np.float32(gain)).view(np.float32).reshape(-1, 2)
-        np.rint(codes, out=codes)
-        out[:, 2 * antenna : 2 * antenna + 2] = np.clip(codes, -RX_FULL_SCALE, RX_FULL_SCALE - 1)
+        adc(wave, np.float32(gain), np.float32(RX_FULL_SCALE), antenna, out)
     return out
 
 

@@ -76,7 +76,7 @@ class LiveEther(Opening):
             if self._thread.is_alive() and threading.current_thread() is not self._thread:
                 self._thread.join(10 * LATE_S)
 
-    def push(self, pluto: VirtualPluto, buffer: TxBuffer, data: bytes, gone: Callable[[], bool]) -> None:
+    def push(self, pluto: VirtualPluto, buffer: TxBuffer, data: bytes | bytearray, gone: Callable[[], bool]) -> None:
         """Queue a block, once there is room.
 
         Raises
@@ -91,7 +91,7 @@ class LiveEther(Opening):
             buffer.push(data, buffer.since)
             buffer.stalled_s = math.inf
 
-    def pull(self, pluto: VirtualPluto, buffer: DmaBuffer, count: int, gone: Callable[[], bool]) -> bytes:
+    def pull(self, pluto: VirtualPluto, buffer: DmaBuffer, count: int, gone: Callable[[], bool]) -> memoryview:
         """Up to ``count`` samples of the buffer's columns: the oldest block, or the rest of one; raises as `push`."""
         parts = []
         with self._changed:
@@ -103,7 +103,7 @@ class LiveEther(Opening):
                 parts.append(buffer.take(count))
                 count -= len(parts[-1]) // buffer.frame_bytes
             buffer.since = time.monotonic()
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
 
     def status(self, now_s: float) -> list[PortStatus]:
         """How every port stands; rates and levels are of the time since the last call, by a monotonic clock."""

@@ -35,12 +35,12 @@ class Passage(Protocol):
         """Close a buffer; twice does nothing."""
         ...
 
-    def push(self, pluto: VirtualPluto, buffer: TxBuffer, data: bytes, gone: Callable[[], bool]) -> None:
+    def push(self, pluto: VirtualPluto, buffer: TxBuffer, data: bytes | bytearray, gone: Callable[[], bool]) -> None:
         """Queue a block, once there is room."""
         ...
 
-    def pull(self, pluto: VirtualPluto, buffer: Any, count: int, gone: Callable[[], bool]) -> bytes:
-        """``count`` samples of the buffer's columns."""
+    def pull(self, pluto: VirtualPluto, buffer: Any, count: int, gone: Callable[[], bool]) -> memoryview:
+        """The bytes of ``count`` samples of the buffer's columns."""
         ...
 
     def retire(self, pluto: VirtualPluto) -> None:

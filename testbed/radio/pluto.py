@@ -123,6 +123,16 @@ class PlutoRadio:
         return self._identity
 
     @property
+    def temperature_c(self) -> float | None:
+        """Of the transceiver; None if it does not say."""
+        return self.device("temperature").temperature_c
+
+    @property
+    def rate_before_hz(self) -> float:
+        """At which the device was found."""
+        return self.device("rate").rate_before_hz
+
+    @property
     def adjusted(self) -> tuple[str, ...]:
         """What the device has otherwise than it was asked for, in words: rounded or clamped."""
         return tuple(self._device.adjusted.values()) if self._device is not None else ()
@@ -130,7 +140,7 @@ class PlutoRadio:
     @property
     def tuning(self) -> Tuning:
         """As the device has it."""
-        return self._open_device("tuning").tuning
+        return self.device("tuning").tuning
 
     def retune(self, tuning: Tuning) -> Tuning:
         """See `testbed.radio.base.Radio.retune`.
@@ -138,7 +148,7 @@ class PlutoRadio:
         Where it changes what is received, the RX buffer is opened anew, since it holds samples from before. A change of
         the transmit gain alone interrupts nothing.
         """
-        device = self._open_device("retune")
+        device = self.device("retune")
         changed = {name: value for name, value in msgspec.structs.asdict(tuning).items() if value is not None}
         choice = in_ranges(self.uri, msgspec.structs.replace(self._choice, **changed))
         if self.settings.tx_channels:
@@ -220,11 +230,18 @@ class PlutoRadio:
     def _require_permission(self, choice: Choice) -> None:
         """What is mute radiates nothing."""
         if not choice.mute:
-            virtual = self._open_device("transmit").virtual
+            virtual = self.device("transmit").virtual
             rate_hz = self.settings.sample_rate_hz
             require_permission(self.uri, choice.lo_hz, rate_hz, choice.tx_gain_db, virtual)
 
-    def _open_device(self, what: str) -> PlutoDevice:
+    def device(self, what: str) -> PlutoDevice:
+        """The connection to it.
+
+        Parameters
+        ----------
+        what : str
+            It is wanted for, if it is closed.
+        """
         if self._device is None or self._closed.is_set():
             raise RadioError(f"{self.uri}: {what}: the radio is closed")
         return self._device

@@ -68,6 +68,7 @@ class PlutoDevice:
         self._choice = choice
         self._settings = settings
         self._channels = settings.tx_channels
+        self.rate_before_hz = 0.0
         self.adjusted: dict[str, str] = {}  # what the device has otherwise than it was asked for, in words
         device = context.find_device(RX_DEVICE)
         if device is None or context.find_device(PHY) is None:
@@ -81,8 +82,9 @@ class PlutoDevice:
             )
         self.sdr = (adi.Pluto if self.offered == 1 else adi.ad9361)(context)
         context.set_timeout(int(SET_UP_S * 1e3))
-        with Alone(choice.address):
-            self._set_up(settings)
+        if wanted:  # else it is only looked at
+            with Alone(choice.address):
+                self._set_up(settings)
         context.set_timeout(int(STALL_S * 1e3))  # of buffers, from here on: `pluto_watch` sees to those that are gone
 
     def _set_up(self, settings: RadioSettings) -> None:
@@ -91,6 +93,7 @@ class PlutoDevice:
         try:
             if settings.tx_channels:
                 self.mute()
+            self.rate_before_hz = float(sdr.sample_rate)
             set_rate(sdr, self.uri, rate_hz, choice.fir)
             if settings.tx_channels:
                 sdr.tx_lo = round(choice.lo_hz)
@@ -168,6 +171,14 @@ class PlutoDevice:
         facts = self.context.attrs
         model, serial, firmware = (facts.get(key, "") for key in ("hw_model", "hw_serial", "fw_version"))
         return RadioIdentity("pluto", self._choice.address, model, serial, firmware)
+
+    @property
+    def temperature_c(self) -> float | None:
+        """Of the transceiver; None if it does not say."""
+        try:
+            return float(self.context.find_device(PHY).find_channel("temp0", False).attrs["input"].value) / 1000
+        except (AttributeError, KeyError, OSError, ValueError):
+            return None
 
     @property
     def virtual(self) -> bool:

@@ -64,6 +64,9 @@ def superimpose(
             into = first_sample + n - (g + origin) * step
             length = min(RUN, count - n, step - into)
             for a in range(antennas):
+                still = True
+                for k in range(begins[a, u], taps):
+                    still &= h_re[g, a, u, k] == h_re[g + 1, a, u, k] and h_im[g, a, u, k] == h_im[g + 1, a, u, k]
                 sums[:, :length] = 0.0
                 for k in range(begins[a, u], taps):
                     c_re, c_im = h_re[g, a, u, k], h_im[g, a, u, k]
@@ -72,11 +75,21 @@ def superimpose(
                         continue
                     begin = starts[u] + n + k
                     part_re, part_im = x_re[u, begin : begin + length], x_im[u, begin : begin + length]
+                    if still:
+                        for i in range(length):
+                            at_re[i] += c_re * part_re[i] - c_im * part_im[i]
+                            at_im[i] += c_re * part_im[i] + c_im * part_re[i]
+                        continue
                     for i in range(length):
                         at_re[i] += c_re * part_re[i] - c_im * part_im[i]
                         at_im[i] += c_re * part_im[i] + c_im * part_re[i]
                         slope_re[i] += d_re * part_re[i] - d_im * part_im[i]
                         slope_im[i] += d_re * part_im[i] + d_im * part_re[i]
+                if still:
+                    for i in range(length):
+                        y_re[a, n + i] += at_re[i]
+                        y_im[a, n + i] += at_im[i]
+                    continue
                 for i in range(length):
                     alpha = np.float32(into + i) / np.float32(step)
                     y_re[a, n + i] += at_re[i] + alpha * slope_re[i]

@@ -28,6 +28,7 @@ NUMERIC = (
     "testbed/air/links.py",
     "testbed/air/port_status.py",
     "testbed/air/medium.py",
+    "testbed/air/_normal_kernels.py",
     "testbed/air/oscillator.py",
     "testbed/air/power.py",
     "testbed/air/resample.py",

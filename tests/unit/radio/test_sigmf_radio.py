@@ -88,6 +88,13 @@ def edit(path: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(tree))
 
 
+def marked(path: Path, **more: object) -> None:
+    """Give a recording keys of ours, declared as SigMF wants it."""
+    extension = {"name": "semtb", "version": "1.0.0", "optional": True}
+    keys = {f"semtb:{key}": value for key, value in more.items()}
+    edit(path, lambda tree: tree["global"].update({"core:extensions": [extension], **keys}))
+
+
 BROKEN = {
     "no file": (lambda p: p.unlink(), "no recording that can be read: No such file"),
     "no samples": (lambda p: p.with_suffix(".sigmf-data").unlink(), "samples of foreign.sigmf-meta cannot be read"),
@@ -125,20 +132,14 @@ BROKEN = {
         "at most 600 s of gaps",
     ),
     "a count that lies": (
-        lambda p: edit(p, lambda t: t["global"].update({"semtb:stream_samples": 2**62})),
+        lambda p: marked(p, stream_samples=2**62),
         "at most 600 s of gaps",
     ),
-    "a count that is none": (
-        lambda p: edit(p, lambda t: t["global"].update({"semtb:samples": "all"})),
-        "'all': allowed",
-    ),
+    "no count": (lambda p: marked(p, samples="all"), "'all': allowed"),
     "an event of nonsense": (
-        lambda p: edit(
-            p,
-            lambda t: (
-                t["global"].update({"semtb:stream_samples": COUNT}),
-                t["annotations"].append({"core:sample_start": 0, "semtb:event": {"kind": 3}}),
-            ),
+        lambda p: (
+            marked(p, stream_samples=COUNT),
+            edit(p, lambda t: t["annotations"].append({"core:sample_start": 0, "semtb:event": {"kind": 3}})),
         ),
         "annotations: semtb:event",
     ),

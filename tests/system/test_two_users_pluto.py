@@ -11,6 +11,7 @@ import pytest
 from testbed.record.folder import RunFolder
 from testbed.record.schema import Result, read_result
 from tests.addresses import own_address
+from tests.replays import replayed
 
 pytestmark = [pytest.mark.needs("pluto", "libiio"), pytest.mark.timeout(240)]
 LIMIT_S = 110
@@ -34,16 +35,25 @@ def logs(folder: Path) -> str:
 def test_two_users_over_plutos_are_within_half_a_db_of_zeromq(photographs: Path, tmp_path: Path):
     """One channel seed, three Plutos, the server's with two antennas: PSNR and SINR of each user within 0.5 dB.
 
-    The air is the same realisation and sample 0 is common, so what differs is the rounding of 12-bit converters.
+    The air is the same realisation and sample 0 is common, so what differs is the rounding of 12-bit converters. What
+    the Pluto received is recorded, with what it is, and replayed to the byte.
     """
     common = ("--images", str(photographs), "--seed", "5")
     sockets, _ = semtb(tmp_path / "zmq", "two-users", *common)
     server, first, second = (own_address() for _ in range(3))
     radios = (f"server=pluto:ip:{server}", f"edge-1=pluto:ip:{first}", f"edge-2=pluto:ip:{second}")
-    plutos, output = semtb(tmp_path / "pluto", "two-users", *common, *(x for r in radios for x in ("--radio", r)))
+    plutos, output = semtb(
+        tmp_path / "pluto", "two-users", *common, *(x for r in radios for x in ("--radio", r)), "--record"
+    )
     assert f"air presents virtual Plutos at {first}, {second}, {server}" in output
     assert "ERROR" not in logs(tmp_path / "pluto")
     assert "could not mute" not in logs(tmp_path / "pluto")
+    status, words = replayed(tmp_path / "pluto", tmp_path / "replay")
+    assert (status, "byte for byte" in words) == (0, True), words
+    tree = RunFolder(tmp_path / "pluto").read_json("recording/rx-1.sigmf-meta")
+    assert "PlutoSDR" in tree["global"]["core:hw"]
+    assert [(c["core:frequency"], c["semtb:rx_gain_db"]) for c in tree["captures"]] == [(2.4e9, 30.0)]
+    assert [mark["core:label"][:5] for mark in tree["annotations"]] == ["frame"] * plutos.metrics.users[0].frames_sent
     assert plutos.metrics.air is not None
     assert sockets.metrics.air is not None
     assert plutos.metrics.air.common_cfo_hz == sockets.metrics.air.common_cfo_hz

@@ -93,6 +93,8 @@ def serve(
             from server.capture import recorder_of
 
             session.recorder = recorder_of(config, folder, radio)
+        elif config.record:
+            log.warning("another program receives in place of %s: nothing is recorded", config.server.name)
         tail = round(config.server.tail_s * config.waveform.sample_rate_hz)
         planned = [*(r.samples_planned for r in ready.values()), *config.external.values()]
         total = samples_to_carry(config.waveform, planned) + tail

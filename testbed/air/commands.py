@@ -112,12 +112,20 @@ class CommandSocket:
         self._socket = self._context.socket(zmq.ROUTER)
         for option, value in ((zmq.LINGER, 0), (zmq.MAXMSGSIZE, MAX_ORDER_BYTES), (zmq.RCVHWM, AT_ONCE)):
             self._socket.setsockopt(option, value)
-        self._socket.bind(f"ipc://{self.path}")
+        try:
+            self._socket.bind(f"ipc://{self.path}")
+        except zmq.ZMQError as error:
+            self.close()
+            raise DataError(f"{self.path}: no socket can be made there: {error.strerror}") from error
 
     def __enter__(self) -> CommandSocket:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the socket, and take its file away."""
         self._socket.close()
         self._context.term()
         self.path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 from testbed.air.commands import Applied, CommandSocket, Ports, SetLink
 from testbed.air.port_status import PortStatus
 from testbed.config import Change
-from testbed.errors import ScenarioError
+from testbed.errors import DataError, ScenarioError
 
 EVERY_S = 1.0
 KEYS = ("path_loss_db", "gain_db")
@@ -48,13 +48,18 @@ class Serving:
         self._air = air
         self._report = report
         self._begun_s = self._next_s = time.monotonic()
-        self._socket = CommandSocket(name, self._apply, self._status)
+        self._socket: CommandSocket | None = None
+        try:
+            self._socket = CommandSocket(name, self._apply, self._status)
+        except DataError as error:
+            log.warning("this air takes no orders while it runs: %s", error)
 
     def __enter__(self) -> Serving:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._socket.__exit__(*exc)
+        if self._socket is not None:
+            self._socket.close()
 
     def look(self) -> None:
         """Take orders; look at the ports if it is time."""
@@ -62,7 +67,8 @@ class Serving:
         if now_s >= self._next_s:
             self._next_s = now_s + EVERY_S
             self.ports = self._air.status(now_s)
-        self._socket.serve()
+        if self._socket is not None:
+            self._socket.serve()
 
     def _status(self) -> Ports:
         return Ports(time.monotonic() - self._begun_s, self.ports)

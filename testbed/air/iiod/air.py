@@ -19,8 +19,10 @@ from testbed.air.iiod.live_air import live_between
 from testbed.air.iiod.pace import Pacer
 from testbed.air.iiod.server import IiodServer
 from testbed.air.iiod.serving import LOOK_S, leave, serve
+from testbed.air.links import gain_of
 from testbed.air.medium import Medium
 from testbed.air.port_status import PortStatus
+from testbed.air.serving import change_of
 from testbed.air.truth import Truth
 from testbed.config import Air, AirPort, Change, RadioModel
 from testbed.errors import ScenarioError
@@ -61,6 +63,8 @@ class PlutoAir:
         if len(receivers) != 1 or sorted(senders) != sorted(medium.users):
             raise ScenarioError(f"ports: one receiver and users {medium.users}: allowed for virtual Plutos")
         self._receiver = receivers[0].pluto
+        self._server = receivers[0].name
+        self._users = {port.name: user for user, port in senders.items() if user is not None}
         addresses = list(dict.fromkeys(port.pluto for port in ports))
         if len({port.pluto for port in senders.values()}) < len(senders):
             raise ScenarioError("ports: two users of one Pluto: give each edge one of its own")
@@ -99,8 +103,15 @@ class PlutoAir:
         return []
 
     def set_link(self, order: SetLink) -> Change:
-        """Refuse: between clients that are waited for, links change at the samples of a schedule."""
-        raise ScenarioError("links between virtual Plutos change by [[air.schedule]] of their scenario")
+        """As `testbed.air.zmq_ports.AirServer.set_link`, by whichever thread."""
+        links = [f"{name}.{self._server}" for name in self._users]
+
+        def act() -> Change:
+            change = change_of(order, self._ether.position, links)
+            self.medium.set_gain(self._users[change.ends[0]], gain_of(change), change.at_sample)
+            return change
+
+        return self._ether.between_steps(act)
 
     def levels_dbfs(self) -> dict[int, float | None]:
         """Nothing: a Pluto's level is set by its converter and gain, which its registers tell."""

@@ -12,8 +12,10 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from testbed.air.iiod.buffers import DmaBuffer, TxBuffer
 from testbed.air.iiod.device import RX, TX, VirtualPluto
@@ -33,6 +35,7 @@ RECENT_S = 0.1  # a level that was measured so long ago stands
 FASTEST = 0.999  # a clock that is 1000 ppm fast: no radio's is
 NS = 1e9
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +57,7 @@ class LiveEther(Opening):
         self._pacer: Pacer = pacer or WallClock()
         self._begun_s = self._pacer.now_s()
         self._left = set(self.plutos)
+        self._orders: deque[Callable[[], None]] = deque()
         self._ended = threading.Event()
         self._awake = threading.Event()
         for device in devices:
@@ -66,6 +70,17 @@ class LiveEther(Opening):
     def late_s(self) -> float:
         """By how much samples are behind the clock."""
         return self._pacer.now_s() - self._begun_s - self.world.now_ns / NS
+
+    def between_steps(self, act: Callable[[], T]) -> T:
+        """As `Opening.between_steps`; the thread that lets time pass does it."""
+        if not self._thread.is_alive():
+            return act()
+        done: list[T] = []
+        with self._changed:
+            self._orders.append(lambda: done.append(act()))
+            self._awake.set()
+            self._changed.wait_for(lambda: done or not self._thread.is_alive())
+        return done[0] if done else act()
 
     def retire(self, pluto: VirtualPluto) -> None:
         """Nobody will connect to it any more; with the last one time ends."""
@@ -180,6 +195,8 @@ class LiveEther(Opening):
         """Let time pass; ``heard``: unless it is lost."""
         world, devices = self.world, self._devices.values()
         with self._changed:
+            while self._orders:
+                self._orders.popleft()()
             due = world.due(end_ns)
             listening = [device for device in devices if heard and device.listens]
             grace_s = min(self.late_s / (self._pacer.speed or 1.0), GRACE_S) if self._pacer.speed else 0.0

@@ -10,13 +10,16 @@ import msgspec
 
 from testbed.air.commands import SetLink
 from testbed.air.iiod.device import VirtualPluto
+from testbed.air.iiod.live import NS
 from testbed.air.iiod.live_air import connect
 from testbed.air.iiod.pace import Pacer
 from testbed.air.iiod.serving import LOOK_S, leave, serve
+from testbed.air.links import gain_of
 from testbed.air.medium import Medium
-from testbed.air.paths import apply_schedule, draw_paths
+from testbed.air.paths import apply_schedule, draw_paths, set_link_gain
 from testbed.air.port_status import PortStatus
 from testbed.air.power import unity_noise_mw
+from testbed.air.serving import change_of
 from testbed.air.truth import Truth
 from testbed.air.world import Station
 from testbed.config import AirPort, Change, RadioModel
@@ -108,8 +111,17 @@ class LivePlutoAir:
         return self._ether.status(now_s)
 
     def set_link(self, order: SetLink) -> Change:
-        """Refuse: between virtual Plutos links change at the samples of a schedule."""
-        raise ScenarioError("links between virtual Plutos change by [[air.schedule]] of their scenario")
+        """As `testbed.air.zmq_ports.AirServer.set_link`, by whichever thread; samples are those of nominal time."""
+        links = [f"{name}.{self._server}" for name in self._users]
+        change_of(order, 0, links)  # what is wrong with it is said to whom it concerns
+
+        def act() -> Change:
+            world = self._ether.world
+            change = change_of(order, round(world.now_ns / NS * self.medium.waveform.sample_rate_hz), links)
+            set_link_gain(world, self._server, self._users, self.medium.air, change.ends[0], gain_of(change))
+            return change
+
+        return self._ether.between_steps(act)
 
     def levels_dbfs(self) -> dict[int, float | None]:
         """Nothing: a Pluto's level is set by its converter and gain, which its registers tell."""

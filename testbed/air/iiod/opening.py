@@ -6,7 +6,7 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from testbed.air.iiod.buffers import TxBuffer
 from testbed.air.iiod.device import TX, VirtualPluto
@@ -14,6 +14,9 @@ from testbed.air.iiod.protocol import Refused, Request
 
 LOOK_S = 0.05  # how often one who waits looks whether patience is over or the client is gone
 BUSY_TRIES_S = 0.05  # an OPEN may overtake the CLOSE before it: ops.c
+
+
+T = TypeVar("T")
 
 
 class Passage(Protocol):
@@ -66,6 +69,11 @@ class Opening:
         self._changed = threading.Condition()
         for pluto in self.plutos:
             pluto.pace = pace
+
+    def between_steps(self, act: Callable[[], T]) -> T:
+        """Do something while no samples move, and hand on what it gives."""
+        with self._changed:
+            return act()
 
     def join(self, pluto: VirtualPluto) -> None:
         """A client connects; it may open a buffer, or not."""

@@ -169,6 +169,16 @@ def test_a_folder_that_others_may_enter_is_refused(folder):
         command_folder()
 
 
+def test_an_air_that_can_take_no_orders_runs_nevertheless(folder, caplog):
+    """Its user's folder is open to others: that is said, and nothing fails."""
+    folder.chmod(0o777)
+    with benches() as make, Serving("air", make().server) as serving:
+        serving.look()
+        assert serving.ports
+    assert "takes no orders while it runs" in caplog.text
+    assert not list(folder.iterdir())
+
+
 def test_an_air_that_does_not_answer_is_named(folder):
     def nothing(*_: object) -> Applied:
         raise AssertionError

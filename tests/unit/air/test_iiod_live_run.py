@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from testbed.air.commands import SetLink
+from testbed.air.iiod.air import PlutoAir
 from testbed.air.iiod.device import RX, TX, VirtualPluto
 from testbed.air.iiod.live_device import SETTLING
 from testbed.air.iiod.live_run import LivePlutoAir
@@ -105,3 +107,36 @@ def test_two_nodes_cannot_share_a_pluto():
     ports = [AirPort("edge-1", user=0, pluto=address), AirPort("server", pluto=address, antennas=1)]
     with pytest.raises(ScenarioError, match="one of its own"):
         LivePlutoAir(Medium(Waveform(), AIR, [0], 1, 5), ports, 5, Stepped())
+
+
+def test_a_link_that_is_ordered_to_change_is_another_from_that_sample_on(run: Run):
+    """20 dB less in both directions, 1 ms into the run; no other link changes, and what is no link is refused."""
+    run.now_s = 0.001
+    run.ether.advance(run.now_s)
+    before = np.mean(np.abs(run.heard("edge-1", 0, "server")[0]))
+    at = round(run.now_s * RATE)
+    change = run.air.set_link(SetLink("edge-1.server", "gain_db", -20.0))
+    assert abs(change.at_sample - at) <= 1
+    for sender, receiver in (("edge-1", "server"), ("server", "edge-1")):
+        after = np.mean(np.abs(run.heard(sender, 0, receiver)[0]))
+        assert after == pytest.approx(before / 10, rel=0.05)
+    response = run.air.medium.response(np.array([0.0]), np.zeros(1))[0, 0]
+    other = np.mean(np.abs(run.heard("edge-2", 0, "server")[0]))
+    assert other == pytest.approx(0.5 * abs(response[0, 1]), rel=0.02)
+    with pytest.raises(ScenarioError, match=r"no such link in this air; links: edge-1\.server, edge-2\.server"):
+        run.air.set_link(SetLink("edge-1.edge-2", "gain_db", 0.0))
+
+
+@pytest.mark.parametrize("pace", ["lockstep", "realtime"])
+def test_an_order_is_taken_whatever_moves_the_samples(pace):
+    """A thread that follows the wall clock, or clients that are waited for: it says the sample at once."""
+    ports = [AirPort("edge-1", user=0, pluto=own_address()), AirPort("server", pluto=own_address())]
+    medium = Medium(Waveform(), AIR, [0], 1, 5)
+    before = np.abs(medium.response(np.array([1e9])))
+    with PlutoAir(medium, ports) if pace == "lockstep" else LivePlutoAir(medium, ports, 5) as air:
+        first = air.set_link(SetLink("edge-1.server", "gain_db", -10.0))
+        second = air.set_link(SetLink("edge-1.server", "path_loss_db", 50.0))
+        assert 0 <= first.at_sample <= second.at_sample
+        assert (second.path_loss_db, second.gain_db) == (50.0, None)
+    if pace == "lockstep":
+        assert np.abs(medium.response(np.array([1e9]))) == pytest.approx(before / 10)

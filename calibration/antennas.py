@@ -10,8 +10,10 @@ import numpy as np
 from calibration.base import Procedure, Validity
 from calibration.bench import Station
 from calibration.plan import BLOCK, TonePlan
+from calibration.receive_iq import NOT_HEARD
 from calibration.record import Findings, Line, Plot, Quantity
 from calibration.tones import fit_tones, ratio
+from testbed.errors import RadioError
 
 CAPTURE_SAMPLES = 250 * BLOCK
 SYSTEMATIC = 3e-3  # 0.03 dB and 0.2 degrees: what the arms of a good splitter differ by
@@ -33,9 +35,17 @@ def estimate(
     -------
     list of (complex, float)
         For antennas 1, 2, …: the factor, and the root of the mean of its squared error.
+
+    Raises
+    ------
+    RadioError
+        If one of them does not hear the tones.
     """
     lines = plan.received(lo_hz, reference_ratio)
-    first, *others = (fit_tones(one, lines.frequencies, BLOCK).amplitudes[:, lines.tones].ravel() for one in y)
+    fits = [fit_tones(one, lines.frequencies, BLOCK) for one in y]
+    if not all(fit.heard(lines.tones) for fit in fits):
+        raise RadioError(NOT_HEARD)
+    first, *others = (fit.amplitudes[:, lines.tones].ravel() for fit in fits)
     return [ratio(other, first) for other in others]
 
 
@@ -76,5 +86,6 @@ PROCEDURE = Procedure(
     "phase and gain of the second antenna against the first (2R2T, a splitter)",
     Validity(days=30, lo_hz=20e6, gain_db=3.0, gains=("rx",), temperature_c=20.0),
     measure,
+    applies_to=frozenset({"rx"}),
     rx_channels=2,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -59,7 +59,9 @@ class Corrections:
     warnings: list[str] = field(default_factory=list)
 
 
-def corrections_from(records: Sequence[Record], conditions: Conditions, now: datetime) -> Corrections:
+def corrections_from(
+    records: Sequence[Record], conditions: Conditions, now: datetime, sides: Set[str] = frozenset({"rx", "tx"})
+) -> Corrections:
     """What the nearest valid records of one radio say.
 
     Parameters
@@ -67,6 +69,8 @@ def corrections_from(records: Sequence[Record], conditions: Conditions, now: dat
     records : sequence of Record
     conditions : Conditions
     now : datetime
+    sides : set of str
+        "rx", "tx" or both: for what the radio is used.
 
     Returns
     -------
@@ -75,6 +79,8 @@ def corrections_from(records: Sequence[Record], conditions: Conditions, now: dat
     used: list[Record] = []
     warnings: list[str] = []
     for procedure in procedures().values():
+        if not procedure.applies_to & sides:
+            continue
         found, reason = find(records, procedure, conditions, now)
         warnings += [reason] if reason else []
         if found is not None:
@@ -147,7 +153,10 @@ class CalibratedRadio:
             radio if radio.settings.rx_channels else None, radio if radio.settings.tx_channels else None
         )
         lo_hz = self._nominal_lo_hz
-        self.corrections = corrections_from(self._records, msgspec.structs.replace(conditions, lo_hz=lo_hz), self._now)
+        sides = {side for side in ("rx", "tx") if getattr(radio.settings, f"{side}_channels")}
+        self.corrections = corrections_from(
+            self._records, msgspec.structs.replace(conditions, lo_hz=lo_hz), self._now, sides
+        )
         for warning in self.corrections.warnings:
             log.warning("%s: calibration: %s", self.uri, warning)
 
@@ -290,6 +299,6 @@ def open_calibrated(uri: str, settings: RadioSettings, folder: Path | None = Non
         raise
 
 
-def calibrations_of(radio: Radio) -> list[str]:
+def calibrations_of(radio: Radio | None) -> list[str]:
     """Names of the records that correct a radio; none if none does."""
     return radio.corrections.names if isinstance(radio, CalibratedRadio) else []

@@ -45,8 +45,10 @@ class Procedure:
         Opens radios of a station, and says what it found.
     rx_channels : int
         That the radio must have.
-    needs_outside : str
-        What another instrument must give, without which it cannot be done at all; empty: nothing.
+    applies_to : frozenset of str
+        Of "rx" and "tx": a radio that was opened for one of them needs to know of its records.
+    needs_outside : callable
+        Of a station: what another instrument must give, without which it cannot be done at all; empty: nothing.
     """
 
     name: str
@@ -54,4 +56,5 @@ class Procedure:
     validity: Validity
     measure: Callable[[Station], Findings]
     rx_channels: int = 1
+    applies_to: frozenset[str] = frozenset({"rx", "tx"})
     needs_outside: Callable[[Station], str] = lambda station: ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 
@@ -17,13 +17,36 @@ from testbed.radio.base import Radio, RadioIdentity, RadioSettings, Tuning
 from testbed.radio.registry import open_radio
 
 CHUNK_SAMPLES = 9_600  # sent at a time; whole periods of the plan of tones
-SETTLE_SAMPLES = 96_000  # received and thrown away: what was queued before a change, in the device and its driver
+SETTLE_S = 0.12  # received and thrown away when the signal changes: 80 ms wait in a device, and what is on the way
+REFERENCE_SAMPLES = 960_000  # of the tone that two oscillators are compared by: half a second at 1.92 MS/s
 CLIPPED = 0.998  # |re| or |im|, of full scale: the last code of 12 bits, nearly
+CLOSE_CHUNKS = 10  # received while the last of what is sent finds room
+PAUSE_SAMPLES, PAUSED = 240, 0.5  # whole periods of the tones; noise alone comes to 0.7 in a million of them
 TRIES = 5  # for a capture of which no sample was lost
 
 
 class ReceiverClips(RadioError):
     """What arrives is beyond the converter's full scale."""
+
+
+class SamplesLost(RadioError):
+    """What was captured is not whole."""
+
+
+def paused(y: np.ndarray) -> bool:
+    """Whether a periodic signal was interrupted for more than a hundred samples: its power falls to half of itself.
+
+    Parameters
+    ----------
+    y : [n] complex64
+
+    Returns
+    -------
+    bool
+    """
+    parts = y[: len(y) // PAUSE_SAMPLES * PAUSE_SAMPLES].reshape(-1, PAUSE_SAMPLES)
+    power = np.mean(parts.real**2 + parts.imag**2, axis=1)
+    return bool(np.min(power) < PAUSED * np.median(power))
 
 
 class Player:
@@ -37,13 +60,16 @@ class Player:
         self._chunk = np.zeros((radio.settings.tx_channels, CHUNK_SAMPLES), dtype=np.complex64)
         self._thread = threading.Thread(target=self._run, name="calibration-tx", daemon=True)
 
-    def play(self, period: np.ndarray) -> None:
-        """From the next chunk on; [channel, n] or [n] complex64, on the first channel then."""
+    def play(self, period: np.ndarray) -> bool:
+        """From the next chunk on; [channel, n] or [n] complex64, on the first channel then. Whether it is another."""
         rows = np.zeros((self._radio.settings.tx_channels, np.shape(period)[-1]), dtype=np.complex64)
         rows[: np.atleast_2d(period).shape[0]] = period
-        self._chunk = np.tile(rows, (1, max(1, CHUNK_SAMPLES // rows.shape[1])))
+        chunk = np.tile(rows, (1, max(1, CHUNK_SAMPLES // rows.shape[1])))
+        changed = not np.array_equal(chunk, self._chunk)
+        self._chunk = chunk
         if not self._thread.ident:
             self._thread.start()
+        return changed
 
     def raise_failure(self) -> None:
         """What ended the thread."""
@@ -55,8 +81,13 @@ class Player:
         self._first.wait(self._radio.settings.timeout_s)
 
     def end(self) -> None:
-        """No further chunk; the one on its way ends when the radio closes."""
+        """No further chunk."""
         self._closing = True
+
+    @property
+    def sending(self) -> bool:
+        """Whether a chunk is on its way."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         try:
@@ -110,26 +141,31 @@ class Bench:
         Raises
         ------
         ReceiverClips
+        SamplesLost
+            If samples are lost, on either side, again and again.
         RadioError
-            If samples are lost again and again, or as the radios say.
+            As the radios say.
         """
         if period is not None and self._player is None:
             raise RadioError("there is no transmitter to hear: name one with --transmitter URI")
+        changed = False
         if self._player is not None:
             assert self.transmitter is not None
             if transmit is not None:
                 self.transmitter.retune(transmit)
-            self._player.play(np.zeros(1, np.complex64) if period is None else period)
+            changed = self._player.play(np.zeros(1, np.complex64) if period is None else period)
         for _ in range(TRIES):
             self.receiver.retune(receive or Tuning())  # also discards what was received before
-            self.receiver.receive(SETTLE_SAMPLES)
+            self.receiver.receive(round(SETTLE_S * self.rate_hz) if changed else CHUNK_SAMPLES)
             block = self.receiver.receive(count)
             self.receiver.retune(Tuning())  # ends reading ahead of what nobody asks for
             if self._player is not None:
                 self._player.raise_failure()
-            if not [event for event in block.events if event.kind != "retuned"]:
+            whole = not [event for event in block.events if event.kind != "retuned"]
+            if whole and (period is None or not paused(block.samples[0])):
                 return self._not_clipped(block.samples)
-        raise RadioError(
+            changed = True  # what was queued is of before
+        raise SamplesLost(
             f"{self.receiver.uri}: samples were lost in each of {TRIES} captures at {self.rate_hz:g} S/s: lower --rate"
         )
 
@@ -150,16 +186,18 @@ class Bench:
         Raises
         ------
         ReceiverClips
+        SamplesLost
+            If samples are lost, on either side.
         RadioError
-            If samples are lost, or as the radios say.
+            As the radios say.
         """
         assert self._player is not None
         self._player.play(period)
         self._player.wait_for_first()
         block = self.receiver.receive(count)
         self._player.raise_failure()
-        if block.events:
-            raise RadioError(f"{self.receiver.uri}: samples were lost at {self.rate_hz:g} S/s: lower --rate")
+        if block.events or paused(block.samples[0][2 * CHUNK_SAMPLES :]):
+            raise SamplesLost(f"{self.receiver.uri}: samples were lost at {self.rate_hz:g} S/s: lower --rate")
         return self._not_clipped(block.samples)
 
     def _not_clipped(self, samples: np.ndarray) -> np.ndarray:
@@ -211,7 +249,7 @@ class Bench:
         if self.alone:
             return 1.0, 0.0
         plan = TonePlan(self.rate_hz, level=0.5, bins=(2,))
-        heard = self.tones(plan, 10 * SETTLE_SAMPLES)[0]
+        heard = self.tones(plan, REFERENCE_SAMPLES)[0]
         sent_hz = self.lo_hz + 2 * plan.step_hz
         nominal = (sent_hz - (self.lo_hz - plan.shift_hz)) / self.rate_hz
         found, error = find_tone(heard, nominal, 0.2, avoid=np.zeros(1))
@@ -219,9 +257,14 @@ class Bench:
         return ratio, error * self.rate_hz / sent_hz
 
     def close(self) -> None:
-        """End the thread; the radios are closed by who opened them."""
+        """End the thread that sends, which may wait for room; the radios are closed by who opened them."""
         if self._player is not None:
             self._player.end()
+            with suppress(SemtbError):  # of a radio that is gone, which was said already
+                for _ in range(CLOSE_CHUNKS):
+                    if not self._player.sending:
+                        return
+                    self.receiver.receive(CHUNK_SAMPLES)
 
 
 class Given(Strict, frozen=True):

@@ -10,13 +10,14 @@ import numpy as np
 from calibration.base import Procedure, Validity
 from calibration.bench import Bench, Station
 from calibration.plan import BLOCK, TonePlan
+from calibration.receive_iq import NOT_HEARD
 from calibration.record import Findings, Line, Plot, Quantity
 from calibration.tones import fit_tones
 from testbed.errors import RadioError
 
 CAPTURE_SAMPLES = 50 * BLOCK
 BIN = (2,)  # a single tone: its envelope is constant, so its compression is that of its amplitude
-LEVELS_DBFS = np.arange(-30.0, -0.1, 1.5)
+LEVELS_DBFS = np.arange(-28.0, -0.9, 1.8)
 REFERENCE_DBFS = -20.0  # of the tone whose level at the output a power meter has shown
 BELOW_DB = 2.0  # compressions up to here enter the curve
 ORDER = 5  # of the curve, in the power of the tone
@@ -104,10 +105,17 @@ def gain_at(bench: Bench, level_dbfs: float, reference_ratio: float) -> tuple[fl
     Returns
     -------
     gain_db, standard_error_db : float
+
+    Raises
+    ------
+    RadioError
+        If the tone is not heard.
     """
     plan = TonePlan(bench.rate_hz, 10 ** (level_dbfs / 20), BIN)
     lines = plan.received(bench.lo_hz, reference_ratio)
     fit = fit_tones(bench.tones(plan, CAPTURE_SAMPLES)[0], lines.frequencies, BLOCK)
+    if not fit.heard(lines.tones):
+        raise RadioError(NOT_HEARD)
     amplitude = np.abs(fit.amplitudes[:, 0])
     mean = float(np.mean(amplitude))
     error = float(np.std(amplitude, ddof=1)) / math.sqrt(len(amplitude)) / mean
@@ -166,4 +174,5 @@ PROCEDURE = Procedure(
     "output of the transmitter at 1 dB of compression (P1dB)",
     Validity(days=180, lo_hz=200e6, gain_db=1.0, gains=("tx",), temperature_c=25.0),
     measure,
+    applies_to=frozenset({"tx"}),
 )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from calibration.base import Procedure, Validity
-from calibration.bench import Station
+from calibration.bench import SamplesLost, Station
 from calibration.record import Findings, Line, Plot, Quantity
 from testbed.errors import RadioError
 
@@ -105,7 +105,10 @@ def estimate(y: np.ndarray, x: np.ndarray) -> tuple[float, float]:
 
 
 def measure(station: Station) -> Findings:
-    """Opened several times: what differs between them is not the radio's.
+    """Opened several times: what differs between them is not the radio's, except for its part of a sample.
+
+    A device without time stamps begins both streams when it is told to: whole samples then differ from opening to
+    opening, and only the fraction, which its one clock keeps, is known.
 
     Raises
     ------
@@ -113,26 +116,38 @@ def measure(station: Station) -> Findings:
         If the transmitter is another radio, whose clock is not this one's, or as the radios say.
     """
     x = probe()
-    delays, errors = [], []
-    for _ in range(OPENINGS):
+    delays: list[float] = []
+    errors: list[float] = []
+    for attempt in range(2 * OPENINGS):
         with station.open() as bench:
             if not bench.alone:
                 raise RadioError("delay: of one radio that hears itself over a cable: leave --transmitter out")
-            y = bench.from_start(x, PERIODS * PERIOD)[0]
+            try:
+                y = bench.from_start(x, PERIODS * PERIOD)[0]
+            except SamplesLost:
+                if attempt - len(delays) == OPENINGS:
+                    raise
+                continue
         late, error = estimate(y.reshape(PERIODS, PERIOD)[2:], x)
         delays.append(late)
         errors.append(error)
+        if len(delays) == OPENINGS:
+            break
+    fractions = np.exp(2j * np.pi * np.array(delays))
+    fraction = float(np.angle(np.mean(fractions)) / (2 * np.pi)) % 1
     around = (np.array(delays) - delays[0] + PERIOD / 2) % PERIOD - PERIOD / 2 + delays[0]
     spread = float(np.ptp(around))
     between = float(np.std(around, ddof=1)) / math.sqrt(OPENINGS)
     mean = float(np.mean(around))
-    error = math.hypot(math.hypot(*errors) / OPENINGS, between, SYSTEMATIC)
+    own = math.hypot(math.hypot(*errors) / OPENINGS, SYSTEMATIC)
+    error = math.hypot(own, between)
     steady = spread < REPEATS
     notes = [] if steady else [f"the delay differs by up to {spread:.0f} samples from opening to opening: not applied"]
     return Findings(
         quantities=[
             Quantity("delay_samples", mean, error, "samples", correction=steady),
             Quantity("delay_spread_samples", spread, error, "samples", correction=False),
+            Quantity("delay_fraction_samples", fraction, own, "samples", correction=False),
         ],
         absolute=True,
         reference="the radio's own sample clock",

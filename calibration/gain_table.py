@@ -12,16 +12,23 @@ import numpy as np
 from calibration.base import Procedure, Validity
 from calibration.bench import Bench, ReceiverClips, Station
 from calibration.plan import BLOCK, TonePlan
+from calibration.receive_iq import NOT_HEARD
 from calibration.record import Findings, Line, Plot, Quantity
 from calibration.tones import fit_tones
 from testbed.errors import RadioError
+from testbed.radio.base import Tuning
 
 CAPTURE_SAMPLES = 50 * BLOCK  # 50 ms at 1.92 MS/s: 0.02 dB at 20 dB of SNR
 STEP_DB = 6  # between settings
 RX_GAINS_DB = (0, 71)  # a Pluto's range that is there at every LO from 325 MHz to 3.8 GHz is 0 to 62
 TX_GAINS_DB = (-60, 0)
-WINDOW_DBFS = (-42.0, -11.0)  # rms of the tones: above the receiver's own noise, below full scale with its crest
+WINDOW_DBFS = (-38.0, -11.0)  # rms of the tones: above the receiver's own noise, below full scale with its crest
+MOST_DB = 0.06  # of a standard error: what is known less well is left out
 SYSTEMATIC_DB = 0.03  # of rounding to 12 bits at the lower end of the window
+
+
+class TooWeak(RadioError):
+    """The tones are not above the noise."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +97,16 @@ def tone_level(y: np.ndarray, plan: TonePlan, lo_hz: float, reference_ratio: flo
     Returns
     -------
     level_dbfs, standard_error_db : float
+
+    Raises
+    ------
+    TooWeak
+        If the tones are not above the noise.
     """
     lines = plan.received(lo_hz, reference_ratio)
     fit = fit_tones(y, lines.frequencies, BLOCK)
+    if not fit.heard(lines.tones):
+        raise TooWeak(NOT_HEARD)
     power = np.sum(np.abs(fit.amplitudes[:, lines.tones]) ** 2, axis=1) - lines.tones_count * fit.noise / BLOCK
     mean = float(np.mean(power))
     error = float(np.std(power, ddof=1)) / math.sqrt(len(power))
@@ -136,11 +150,11 @@ def pairs(bench: Bench, plan: TonePlan, reference: tuple[float, float], referenc
 
     levels = {reference: level(*reference)}
     low, high = WINDOW_DBFS
-    for r in settings(*RX_GAINS_DB, reference[0]):
-        for t in settings(*TX_GAINS_DB, reference[1]):
+    for t in settings(*TX_GAINS_DB, reference[1]):
+        for r in settings(*RX_GAINS_DB, reference[0]):
             nominal = levels[reference][0] + r - reference[0] + t - reference[1]
             if (r, t) != reference and low <= nominal <= high:
-                with suppress(ReceiverClips):  # noise is amplified, too: what is beyond full scale is left out
+                with suppress(ReceiverClips, TooWeak):  # noise is amplified, too, and weak tones drown in it
                     levels[r, t] = level(r, t)
     return levels
 
@@ -162,7 +176,8 @@ def measure(station: Station) -> Findings:
         reference = (rx.rx_gain_db, tx.tx_gain_db)
         reference_ratio, _ = bench.reference_ratio()
         levels = pairs(bench, plan, reference, reference_ratio)
-        bench.tones(plan, BLOCK, *reference)  # as they were
+        bench.receiver.retune(Tuning(rx_gain_db=reference[0]))
+        bench.transmitter.retune(Tuning(tx_gain_db=reference[1]))
     found = estimate(levels, reference)
     quantities = [
         Quantity(name, error, math.hypot(sigma, SYSTEMATIC_DB), "dB", at=setting)
@@ -171,9 +186,11 @@ def measure(station: Station) -> Findings:
             ("transmit_gain_error_db", found.transmit_db),
         )
         for setting, (error, sigma) in table.items()
+        if sigma <= MOST_DB
     ]
     source_dbm = station.given.source_dbm
-    notes = []
+    far = [g for table in (found.receive_db, found.transmit_db) for g, (_, sigma) in table.items() if sigma > MOST_DB]
+    notes = [f"too weak to be known: {', '.join(f'{g:g} dB' for g in far)}"] if far else []
     if source_dbm is not None:
         quantities.append(
             Quantity(

@@ -119,4 +119,5 @@ PROCEDURE = Procedure(
     "noise floor and, with a source of known level, noise figure",
     Validity(days=90, lo_hz=200e6, gain_db=3.0, gains=("rx",), temperature_c=25.0, same_rate=True),
     measure,
+    applies_to=frozenset({"rx"}),
 )

@@ -13,8 +13,10 @@ from calibration.plan import BLOCK, TonePlan
 from calibration.record import Findings, Quantity
 from calibration.spectrum import before_and_after
 from calibration.tones import fit_tones, ratio
+from testbed.errors import RadioError
 
 CAPTURE_SAMPLES = 500 * BLOCK  # half a second at 1.92 MS/s: images to -80 dBc at 20 dB of SNR
+NOT_HEARD = "the tones that were sent are not heard: is the cable connected, and on the right antenna?"
 SYSTEMATIC_IMAGE = 1e-4  # -80 dBc: the imbalance changes a little over the band
 SYSTEMATIC_DC = 1e-4  # -80 dBFS: a fifth of a step of 12 bits
 
@@ -47,6 +49,11 @@ def estimate(y: np.ndarray, plan: TonePlan, lo_hz: float = 0.0, reference_ratio:
     -------
     ReceiveFaults
 
+    Raises
+    ------
+    RadioError
+        If the tones are not there.
+
     References
     ----------
     M. Valkama, M. Renfors, V. Koivunen, "Advanced methods for I/Q imbalance compensation in communication receivers",
@@ -54,6 +61,8 @@ def estimate(y: np.ndarray, plan: TonePlan, lo_hz: float = 0.0, reference_ratio:
     """
     lines = plan.received(lo_hz, reference_ratio)
     fit = fit_tones(y, lines.frequencies, BLOCK)
+    if not fit.heard(lines.tones):
+        raise RadioError(NOT_HEARD)
     tones, images = fit.amplitudes[:, lines.tones], fit.amplitudes[:, lines.receive_images]
     image, image_error = ratio(images.ravel(), tones.conj().ravel())
     return ReceiveFaults(image, image_error, complex(fit.mean[lines.dc]), float(fit.standard_errors[lines.dc]))
@@ -108,4 +117,5 @@ PROCEDURE = Procedure(
     "DC offset and I/Q imbalance of the receiver",
     Validity(days=30, lo_hz=100e6, gain_db=6.0, gains=("rx",), temperature_c=20.0),
     measure,
+    applies_to=frozenset({"rx"}),
 )

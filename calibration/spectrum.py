@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import welch
 
 from calibration.record import Line, Plot
 
@@ -24,6 +23,8 @@ def density(y: np.ndarray, rate_hz: float, bins: int = PLOTTED_BINS) -> tuple[np
     frequency_hz, power_per_hz : [bins] float64
         Full scale squared for each Hz.
     """
+    from scipy.signal import welch  # takes a while to load, and a node that only corrects needs none
+
     frequency_hz, power = welch(y, rate_hz, "hann", bins, return_onesided=False, detrend=False)
     return np.fft.fftshift(frequency_hz), np.fft.fftshift(power)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -70,7 +71,7 @@ def save(record: Record, folder: Path) -> Path:
     DataError
         If it cannot be written.
     """
-    content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    content = msgspec.json.format(msgspec.json.encode(record, enc_hook=_scalar), indent=2) + b"\n"
     return write_aside(folder_of(record.serial, folder) / f"{record.name}.json", content)
 
 
@@ -188,6 +189,11 @@ def find(
         if nearest is None or distance < nearest[0]:
             nearest = distance, Found(record, warnings)
     return (nearest[1], "") if nearest is not None else (None, reason)
+
+
+def _scalar(value: Any) -> Any:
+    """NumPy's scalars as Python's."""
+    return value.item()
 
 
 def _said(name: str, difference: float, allowed: float, unit: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from testbed.errors import ShapeError
 
 COARSE_SAMPLES = 1 << 15  # of the spectrum in which a tone is looked for
+HEARD = 4.0  # times the noise in a block; of noise alone it is once, to a few hundredths
 FINE_BLOCKS = 64  # phases through which its frequency is then drawn
 
 
@@ -40,6 +41,11 @@ class ToneFit:
         r"""[tone] float64: of `mean`, from its scatter, :math:`\sqrt{E|a_b - \bar a|^2 / B}`."""
         blocks = len(self.amplitudes)
         return np.sqrt(np.sum(np.abs(self.amplitudes - self.mean) ** 2, axis=0) / (blocks * (blocks - 1)))
+
+    def heard(self, which: slice) -> bool:
+        """Whether each of these tones is `HEARD` times stronger than the noise in a block, on average."""
+        power = np.mean(np.abs(self.amplitudes[:, which]) ** 2, axis=0)
+        return bool(np.min(power) > HEARD * self.noise / self.block_samples)
 
 
 def fit_tones(y: np.ndarray, frequencies: np.ndarray, block_samples: int) -> ToneFit:

@@ -183,4 +183,5 @@ PROCEDURE = Procedure(
     "LO leakage and I/Q imbalance of the transmitter",
     Validity(days=30, lo_hz=100e6, gain_db=6.0, gains=("tx",), temperature_c=20.0),
     measure,
+    applies_to=frozenset({"tx"}),
 )

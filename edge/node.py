@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from calibration.apply import calibrations_of, open_calibrated
 from edge.ahead import Ahead
 from edge.switching import Switching
 from edge.transmitter import Plan, Transmitter
@@ -24,7 +25,6 @@ from testbed.control.bus import Member
 from testbed.data.pictures import Picture, load_pictures
 from testbed.errors import RunIncomplete
 from testbed.radio.base import Radio, RadioSettings
-from testbed.radio.registry import open_radio
 from testbed.record.folder import sent_name, symbols_name
 
 LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
@@ -72,7 +72,7 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
             planned=config.switches,
         )
         settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, tx_channels=1)
-        with open_radio(config.radio, settings) as radio:
+        with open_calibrated(config.radio, settings) as radio:
             stream = transmitter.stream(pictures, switching.codec_for)
             pieces = Ahead(stream, ahead_of(config, plan, radio.paced), "encode-ahead")
             try:
@@ -101,6 +101,7 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
                 "pictures": [picture.name for picture in pictures],
                 "codecs": [identity.label for identity in transmitter.codecs],
                 "provider": codec.provider,
+                "calibrations": calibrations_of(radio),
                 "switches": switching.facts(),
                 "pieces_waited_for": pieces.waits,
                 "stage_s": {stage: list(spent) for stage, spent in transmitter.stage_s.items()},

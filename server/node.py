@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from calibration.apply import calibrations_of, open_calibrated
 from testbed.background import Background
 from testbed.config import ServerConfig
 from testbed.control.bus import Hub, Lost, hosting
@@ -18,7 +19,6 @@ from testbed.errors import PeerLost, RunIncomplete
 from testbed.files import ensure_folder
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import Radio, RadioSettings, RxBlock
-from testbed.radio.registry import open_radio
 from testbed.record.events import AnyEvent, Bound, Progress, Started, recording
 from testbed.record.folder import RunFolder
 from testbed.text import printable
@@ -87,7 +87,8 @@ def serve(
     antennas = config.server.antennas
     settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, rx_channels=antennas)
     another_receives = config.server.name in config.external
-    with nullcontext() if another_receives else open_radio(config.radio, settings) as radio:
+    with nullcontext() if another_receives else open_calibrated(config.radio, settings) as radio:
+        session.calibrations = calibrations_of(radio)
         ready = hub.wait_ready(config.expects, should_stop)
         if config.record and radio is not None:
             from server.capture import recorder_of

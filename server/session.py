@@ -85,6 +85,7 @@ class Session:
         self.results: dict[str, dict[str, object]] = {}
         self.recorder: Recorder | None = None  # of all that is taken
         self.recorded: Recorded | None = None
+        self.calibrations: list[str] = []  # records by which its radio is corrected
         self.files_refused = 0
         self.planned: dict[str, NewCodec] = {}  # by the name that the scenario gives
         self.switches: list[dict[str, object]] = []  # what became of each, as the node last told
@@ -212,6 +213,7 @@ class Session:
                 "expects": self.config.expects,
                 "external": list(self.config.external),
                 "provider": next(iter(self.assembler.codecs.values())).provider,
+                "calibrations": self.calibrations,
                 "samples": self.samples,
                 "frames": self.frames,
                 "frames_cut": self.receiver.frames_cut,

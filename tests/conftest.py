@@ -30,7 +30,11 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Data sets lie beside the checkout unless SEMTB_DATA says otherwise; SEMTB_TEST_WITHOUT hides parts."""
+    """Data sets lie beside the checkout unless SEMTB_DATA says otherwise; SEMTB_TEST_WITHOUT hides parts.
+
+    No test sees what this user knows of radios.
+    """
+    os.environ["SEMTB_CALIBRATION"] = os.devnull
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     if "SEMTB_DATA" not in os.environ and beside.is_dir():
         os.environ["SEMTB_DATA"] = str(beside)

@@ -15,6 +15,8 @@ from rich.table import Table
 
 from testbed.cli.air import air_app
 from testbed.cli.caches import tell_of_caches
+from testbed.cli.calibrate import EPILOG as EPILOG_CALIBRATE
+from testbed.cli.calibrate import calibrate
 from testbed.cli.deploy import deploy_app
 from testbed.cli.federate import EXAMPLE, federate
 from testbed.cli.firmware import firmware_app
@@ -193,6 +195,7 @@ app.command("record", epilog=EPILOG_RECORD)(record_radio)
 app.command(epilog=EPILOG_REPLAY)(replay)
 app.add_typer(deploy_app, name="deploy")
 app.add_typer(radio_app, name="radio")
+app.command(no_args_is_help=True, epilog=EPILOG_CALIBRATE)(calibrate)
 app.add_typer(firmware_app, name="firmware")
 
 

@@ -98,6 +98,7 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         command=provenance.command(),
         machine=provenance.machine(),
         providers=providers(scenario, summary, nodes),
+        calibrations=calibrations(scenario, summary, nodes),
         metrics=metrics,
         timing=timing(scenario, summary, nodes, wall_time_s),
         recording=recorded and msgspec.structs.replace(recorded, file=recorded.file and f"{RECORDING}/{recorded.file}"),
@@ -119,6 +120,15 @@ def providers(
     """What executed each node's codec, by its own word."""
     summaries = {scenario.server.name: summary, **nodes}
     return {node: str(values["provider"]) for node, values in summaries.items() if "provider" in values}
+
+
+def calibrations(
+    scenario: Scenario, summary: Mapping[str, object], nodes: Mapping[str, Mapping[str, object]]
+) -> dict[str, list[str]]:
+    """By which records each node's radio was corrected, by its own word."""
+    summaries = {scenario.server.name: summary, **nodes}
+    named = {node: values.get("calibrations") for node, values in summaries.items()}
+    return {node: [str(name) for name in names] for node, names in named.items() if isinstance(names, list) and names}
 
 
 def carried_by(

@@ -126,6 +126,7 @@ class Result(msgspec.Struct, kw_only=True):
     git_commit: str = ""  # empty outside a checkout; "-dirty" behind it where files differ
     command: str = ""  # remakes the run
     providers: dict[str, str] = {}  # what executed each node's codec: cpu, cuda or tensorrt
+    calibrations: dict[str, list[str]] = {}  # records by which each node's radio was corrected; nothing of none
     machine: str = ""  # processor, cores in use, system
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     timing: Timing = msgspec.field(default_factory=Timing)

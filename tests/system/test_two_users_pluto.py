@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
+from calibration.record import Conditions, Quantity, Record, utc
+from calibration.store import save
+from testbed.air.iiod.device import VirtualPluto
 from testbed.record.folder import RunFolder
 from testbed.record.schema import Result, read_result
 from tests.addresses import own_address
@@ -67,17 +72,39 @@ def test_two_users_over_plutos_are_within_half_a_db_of_zeromq(photographs: Path,
         assert other.single_user_psnr_db == one.single_user_psnr_db  # the same air, known exactly in both
 
 
+def keep_record(folder: Path, address: str) -> str:
+    """What a calibration would have found out of a receiver's DC; the name by which a run names it."""
+    record = Record(
+        procedure="receive-iq",
+        serial=re.findall(r'name="hw_serial" value="(\w+)"', VirtualPluto(address, 1).xml())[0],
+        date=utc(datetime.now(timezone.utc)),
+        conditions=Conditions(1.92e6, 2.4e9),
+        quantities=[Quantity("receive_dc", 2e-3, 1e-4, "full scale", at=0.0)],
+        absolute=True,
+        reference="full scale",
+    )
+    save(record, folder)
+    return record.name
+
+
 @pytest.mark.parametrize("scenario, nodes", [("one-pluto", (0, 0)), ("two-plutos", (0, 1))])
-def test_runs_for_owners_of_plutos_go_over_virtual_ones(scenario: str, nodes: tuple[int, int], tmp_path: Path):
-    """Every frame found, and the pictures near what the same channel allows."""
+def test_runs_for_owners_of_plutos_go_over_virtual_ones(
+    scenario: str, nodes: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Every frame found, and the pictures near what the same channel allows; what is known of the server's Pluto is
+    used, and named in result and page."""
     where = [own_address(), own_address()]
     server, edge = where[nodes[0]], where[nodes[1]]
+    monkeypatch.setenv("SEMTB_CALIBRATION", str(tmp_path / "calibration"))
+    name = keep_record(tmp_path / "calibration", server)
     result, _ = semtb(
         tmp_path / "run", scenario, "--radio", f"server=pluto:ip:{server}", "--radio", f"edge-1=pluto:ip:{edge}"
     )
     (user,) = result.metrics.users
     assert user.frames_detected == user.frames_sent > 0
     assert user.psnr_db > user.single_user_psnr_db - 1.0
+    assert result.calibrations == {"server": [name]}
+    assert name in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_radio_that_cannot_be_is_refused_before_anything_starts(tmp_path: Path):

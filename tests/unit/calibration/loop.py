@@ -48,7 +48,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.changed = threading.Condition()
-        self.queue: deque[tuple[np.ndarray, float, float]] = deque()
+        self.queue: deque[np.ndarray] = deque()
         self.sender: LoopRadio | None = None
         self.rng = np.random.default_rng(7)
         self.position = 0
@@ -119,19 +119,14 @@ class LoopRadio:
     def send(self, samples: np.ndarray) -> None:
         if np.max(np.abs(samples.view(np.float32))) > 1:
             raise RadioError("beyond full scale")
-        loop, tuning = self._loop, self._tuning
+        loop = self._loop
         x = imbalance(samples[0].astype(np.complex128), *loop.tx_iq) + loop.leakage
-        gain = tuning.tx_gain_db + loop.tx_error_db.get(tuning.tx_gain_db, 0.0)
-        x = x * 10 ** ((gain - TX_AT + TX_FULL_SCALE_DBM) / 20)  # volts: 1 is 0 dBm
-        if loop.p1db_dbm is not None:
-            input_at = 10 ** ((loop.p1db_dbm + 1) / 20)
-            x = rapp(x, input_at / (10 ** (2 / 10) - 1) ** (1 / 4), 2.0)
         with loop.changed:
             while len(loop.queue) >= MOST_QUEUED and not self._closed:
                 loop.changed.wait(LOOK_S)
             if self._closed:
                 raise RadioError("closed while sending")
-            loop.queue.append((x, tuning.lo_hz, gain))
+            loop.queue.append(x)
             loop.changed.notify_all()
 
     def finish(self) -> None: ...
@@ -185,10 +180,15 @@ class LoopRadio:
                     loop.changed.wait(LOOK_S)
                 if not loop.queue:
                     break
-                x, lo_hz, _ = loop.queue.popleft()
+                x, sender = loop.queue.popleft(), loop.sender._tuning
                 loop.changed.notify_all()
+            gain = sender.tx_gain_db + loop.tx_error_db.get(sender.tx_gain_db, 0.0)
+            x = x * 10 ** ((gain - TX_AT + TX_FULL_SCALE_DBM) / 20)  # 1 is 0 dBm
+            if loop.p1db_dbm is not None:
+                input_at = 10 ** ((loop.p1db_dbm + 1) / 20)
+                x = rapp(x, input_at / (10 ** (2 / 10) - 1) ** (1 / 4), 2.0)
             at = loop.position + have + np.arange(len(x))
-            turn = (lo_hz - self._tuning.lo_hz) / self.settings.sample_rate_hz * at
+            turn = (sender.lo_hz - self._tuning.lo_hz) / self.settings.sample_rate_hz * at
             parts.append(loop.delayed(x) * 10 ** (-CABLE_DB / 20) * np.exp(2j * np.pi * (turn % 1)))
             have += len(x)
         y = np.concatenate([*parts, np.zeros(max(0, count - have))])

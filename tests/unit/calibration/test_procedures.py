@@ -120,20 +120,23 @@ def test_the_noise_figure_needs_a_source(monkeypatch):
 
 
 def test_p1db(monkeypatch):
-    """At 20 dB above the noise at full scale; in dBFS, and with a power meter's reading in dBm."""
+    """At 20 dB above the noise at full scale; with a power meter's reading in dBm."""
     uri = put_up(monkeypatch, p1db_dbm=-15.0, noise_dbm_per_hz=AT_20_DB)
-    record = done("compression", uri)
-    assert not record.absolute
+    record = done("compression", uri, output_dbm=-30.0)
+    assert record.absolute
     assert figure(record, "p1db_dbfs") == pytest.approx(-4, abs=0.3)
-    in_dbm = done("compression", uri, output_dbm=-30.0)
-    assert in_dbm.absolute
-    assert figure(in_dbm, "p1db_dbm") == pytest.approx(-15, abs=0.3)
+    assert figure(record, "p1db_dbm") == pytest.approx(-15, abs=0.3)
     LOOPS["radio"].p1db_dbm = None
     with pytest.raises(RadioError, match="less than 1 dB"):
         done("compression", uri)
-    LOOPS["radio"].tx_error_db = {-10.0: 3.0}
+
+
+def test_what_cannot_be_measured_says_why(monkeypatch):
+    """Too strong, not there at all, too many pauses."""
     with pytest.raises(RadioError, match="clips: lower its rx_gain_db"):
-        done("compression", uri)
+        done("receive-iq", put_up(monkeypatch, rx_error_db={40.0: 12.0}))
+    with pytest.raises(RadioError, match="not heard"):
+        done("antennas", put_up(monkeypatch, antenna=0.0), antennas=2)
 
 
 def test_the_delay_is_taken_out_of_the_stream(monkeypatch):

@@ -126,6 +126,7 @@ def made(tmp_path: Path, codec: PictureCodec, rng: np.random.Generator) -> Made:
                     "pictures": ["a.jpg", "b.jpg"],
                     "codecs": [label] * 2,
                     "provider": "cuda",
+                    "calibrations": ["transmit-iq-20261125T101500Z"],
                     "stage_s": {"encode": odd, "cooling": [7.0]},
                 },
                 "edge-2": {"pictures": ["c.jpg", "d.jpg"], "codecs": [label] * 2, "stage_s": {"encode": even}},
@@ -210,6 +211,7 @@ def test_metrics_and_timing_are_what_the_folder_holds(made, codec):
     assert list(result.timing.stages) == list(STAGES)  # in the order of processing, unknown ones behind
     assert (result.scenario, result.seed, result.complete, result.reason) == ("by-hand", 5, True, "")
     assert result.providers == {"server": "cpu", "edge-1": "cuda"}
+    assert result.calibrations == {"edge-1": ["transmit-iq-20261125T101500Z"]}
     assert flat(read_result(made.folder)) == pytest.approx(flat(result), rel=1e-12)
 
 

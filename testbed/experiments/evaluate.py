@@ -71,7 +71,7 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
     nodes = summary.get("nodes", {})
     frames = [frame_from_arrays(folder.read_npz(name)) for name in folder.names(*FRAMES)]
     metrics = Metrics()
-    recorded = recorded_by(summary)
+    recorded = recorded_by(folder, summary)
     if scenario.server.name in summary.get("external", ()):
         metrics.warnings = [f"{scenario.server.name} was another program: what it received is not known here"]
     elif (frames or complete) and summary.get("sent_known", True):
@@ -85,7 +85,10 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         metrics = measured.metrics
         if recorded is not None and recorded.file:
             known = medium if arrivals_known(scenario) else None
-            annotate_recording(folder.path / RECORDING, recorded, scenario.waveform, frames, sent, known)
+            try:
+                annotate_recording(folder.path / RECORDING, recorded, scenario.waveform, frames, sent, known)
+            except DataError as error:  # no figure depends on it
+                log.warning("frames are not marked in the recording: %s", error)
     metrics.counted = counted(scenario, summary)
     metrics.warnings += counted_warnings(metrics.counted, summary, scenario.waveform.sample_rate_hz)
     result = Result(
@@ -101,17 +104,21 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         calibrations=calibrations(scenario, summary, nodes),
         metrics=metrics,
         timing=timing(scenario, summary, nodes, wall_time_s),
-        recording=recorded and msgspec.structs.replace(recorded, file=recorded.file and f"{RECORDING}/{recorded.file}"),
+        recording=recorded,
         replay_of=str(summary.get("replay_of", "")),
     )
     write_result(folder, result)
     return result
 
 
-def recorded_by(summary: Mapping[str, object]) -> Recorded | None:
-    """What the server recorded, by its own word."""
+def recorded_by(folder: RunFolder, summary: Mapping[str, object]) -> Recorded | None:
+    """What the server recorded, by its own word; without a file where that was taken away since."""
     found = summary.get("recording")
-    return None if found is None else msgspec.convert(found, Recorded)
+    if found is None:
+        return None
+    recorded = msgspec.convert(found, Recorded)
+    file = f"{RECORDING}/{recorded.file}"
+    return msgspec.structs.replace(recorded, file=file if recorded.file and folder.has(file) else "")
 
 
 def providers(

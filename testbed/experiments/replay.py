@@ -77,7 +77,7 @@ def replay(
             f"{path}: no run folder; a recording by itself is received with --scenario NAME, which names its waveform"
         )
     try:
-        with stop.interrupting():
+        with stop.interrupting(), errors.status("receiving and measuring"):
             if scenario is not None:
                 return replay_recording(path, scenario, settings, out, console)
             return replay_run(path, settings, out, console, errors)

@@ -8,7 +8,7 @@ import numpy as np
 
 from testbed.errors import PeerLost, RadioError
 from testbed.radio.base import RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning, nothing_to_tune
-from testbed.radio.sigmf_files import Recording
+from testbed.radio.sigmf_recording import Recording
 
 
 class SigmfRadio:

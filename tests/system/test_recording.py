@@ -18,7 +18,7 @@ import pytest
 import sigmf
 
 from testbed.phy.waveform import Waveform
-from testbed.radio.sigmf_files import Recording
+from testbed.radio.sigmf_recording import Recording
 from testbed.record.folder import RunFolder
 from testbed.record.schema import metrics_bytes, read_result
 from tests.addresses import own_address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from testbed.experiments.tasks import sources
 from testbed.phy.frame import build_frame
 from testbed.phy.header import Header
 from testbed.radio.base import RadioEvent, RxBlock
-from testbed.radio.sigmf_files import Recording
+from testbed.radio.sigmf_recording import Recording
 from testbed.record.captures import Description
 from testbed.record.folder import RECORDING, SCENARIO, RunFolder, node_name
 from testbed.record.recorder import Recorder
@@ -269,6 +270,25 @@ def test_the_report_names_the_recording(run: RunFolder):
     page = make_report(run.path).read_text()
     assert "recording/rx.sigmf-collection (SigMF): two antennas" in page
     assert "two segments" in page
+
+
+def test_a_run_is_measured_without_its_recording(run: RunFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """It was taken away to save room: metrics are the same, and no recording is named. One that is damaged is left as
+    it is, with a warning."""
+    bare = tmp_path / "bare"
+    shutil.copytree(run.path, bare)
+    meta = bare / RECORDING / "rx-0.sigmf-meta"
+    meta.write_text("{}")
+    again = evaluate(bare, complete=True, reason="", wall_time_s=1.0)
+    assert metrics_bytes(again) == metrics_bytes(read_result(run))
+    assert "frames are not marked in the recording" in caplog.text
+    assert meta.read_text() == "{}"
+    shutil.rmtree(bare / RECORDING)
+    again = evaluate(bare, complete=True, reason="", wall_time_s=1.0)
+    assert metrics_bytes(again) == metrics_bytes(read_result(run))
+    assert again.recording is not None
+    assert again.recording.file == ""
+    assert "Recording" not in make_report(bare).read_text()
 
 
 def test_values_that_differ_are_named_by_their_place():

@@ -13,7 +13,7 @@ import sigmf
 from testbed.errors import DataError, PeerLost, RadioError
 from testbed.radio.base import RadioEvent, RadioSettings
 from testbed.radio.registry import check_uri, open_radio
-from testbed.radio.sigmf_files import Recording
+from testbed.radio.sigmf_recording import Recording
 
 RATE_HZ = 1e6
 COUNT = 1000

@@ -26,23 +26,6 @@ def pilot_turn(h: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def comb_turn(h: np.ndarray) -> np.ndarray:
-    """[U] complex128: sum of conj(h) at a pilot times h at the next of its comb, ``h`` [A, U, P, n] complex64."""
-    antennas, users, pilots, count = h.shape
-    turn = np.zeros(users, np.complex128)
-    for antenna in range(antennas):
-        for user in range(users):
-            re, im = 0.0, 0.0
-            for pilot in range(pilots):
-                for i in range(count - 1):
-                    a, b = h[antenna, user, pilot, i], h[antenna, user, pilot, i + 1]
-                    re += a.real * b.real + a.imag * b.imag
-                    im += a.real * b.imag - a.imag * b.real
-            turn[user] += complex(re, im)
-    return turn
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
 def likeliest(y: np.ndarray, value_time: np.ndarray, value_frequency: np.ndarray, rho: float, noise: float) -> int:
     """Under which of C Gaussian priors coefficients are likeliest.
 

@@ -6,10 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from server.estimation._kernels import comb_turn, likeliest
+from server.estimation._kernels import likeliest
 from server.estimation.base import LINE_OF_SIGHT, Assuming, Assumptions, ChannelEstimate, most_pilot_slots
 from server.estimation.ls import pilot_estimates, user_cfo
-from server.estimation.priors import comb_bases, delay_priors, delay_window, shift_of, time_priors, widest_doppler_hz
+from server.estimation.priors import (
+    comb_bases,
+    delay_priors,
+    delay_window,
+    shift_of,
+    time_priors,
+    uniform_delays,
+    widest_doppler_hz,
+)
 from server.estimation.subspaces import prefix_window, symbol_seconds
 from testbed.phy.waveform import Waveform
 
@@ -75,12 +83,11 @@ def lmmse(grid: np.ndarray, waveform: Waveform) -> ChannelEstimate:
     unknowns = antennas * c.shape[-2] * c.shape[-1]
     noise = max(energy - float(inside.sum()), 1e-7 * energy) / max(h_ls.size - slots * unknowns, 1)
     power = np.maximum(inside - unknowns * noise, 0.0) / (antennas * pilots * comb)  # [U]
-    delays = mean_delays(h_ls, waveform)
 
     h = np.empty((antennas, slots, waveform.body_symbols, waveform.occupied_subcarriers), np.complex64)
     error = np.empty((slots, waveform.body_symbols, waveform.occupied_subcarriers), np.float32)
     for user in range(slots):
-        seen = Seen(c[:, user], noise, 1 / ratio(noise, power[user]), delays[user])
+        seen = Seen(c[:, user], noise, 1 / ratio(noise, power[user]))
         under_likeliest(seen, user, rotation[user], waveform, h[:, user], error[user])
     error = np.maximum(1 - error, np.float32(0)) * power[:, None, None].astype(np.float32)
     return ChannelEstimate(
@@ -116,7 +123,6 @@ class Seen(NamedTuple):
     c: np.ndarray  # [A, I, J] complex64: coefficients in the bases of all times' and delays' priors
     noise: float  # variance of each
     rho: float  # power over it
-    delay: float  # mean, in samples
 
 
 def under_likeliest(
@@ -137,20 +143,23 @@ def under_likeliest(
     known : [S, F] float32
         Written: which share of its power is known.
     """
-    in_time, in_delay = time_priors(waveform), delay_priors(waveform, user, shift_of(seen.delay, waveform))
+    in_time, uniform = time_priors(waveform), uniform_delays(waveform, user)
     antennas, rank, size = seen.c.shape
-    count, profiles = len(in_time.values), len(in_delay.values)
+    count = len(in_time.values)
 
-    uniform = np.ascontiguousarray(np.swapaxes(seen.c @ in_delay.bases[0], 0, 1)).reshape(rank, -1)
-    turned = in_time.analysis @ uniform.view(np.float32)  # [N I, 2 A J]
+    rows = np.ascontiguousarray(np.swapaxes(seen.c, 0, 1)).reshape(rank, -1)
+    turned = in_time.analysis @ rows.view(np.float32)  # [N I, 2 A J]
     y = turned.view(np.complex64).reshape(count, rank, antennas, size)
-    n = likeliest(y, in_time.values, in_delay.values[:1].repeat(count, axis=0), seen.rho, seen.noise)
+    n = likeliest(y, in_time.values, uniform.values[None].repeat(count, axis=0), seen.rho, seen.noise)
 
-    value = in_time.values[n]
-    kept = max(int(np.count_nonzero(value * in_delay.values[:, 0].max() * seen.rho > LEAST_SHRINK)), 1)
-    value, base = value[:kept], in_time.bases[n, :, :kept]
-    d = (base.T @ seen.c).reshape(antennas * kept, size)
-    beams = (d @ in_delay.analysis).reshape(antennas, kept, profiles, size)
+    above = in_time.values[n] * uniform.values[0] * seen.rho
+    kept = max(int(np.count_nonzero(above > LEAST_SHRINK)), 1)
+    value, base = in_time.values[n, :kept], in_time.bases[n, :, :kept]
+    d = base.T @ seen.c  # [A, I, J]
+    heard = d * (above[:kept] / (1 + above[:kept])).astype(np.float32)[:, None]
+    in_delay = delay_priors(waveform, user, shift_of(mean_delay(heard, uniform.turn, waveform), waveform))
+    profiles = len(in_delay.values)
+    beams = (d.reshape(antennas * kept, size) @ in_delay.analysis).reshape(antennas, kept, profiles, size)
     y = np.ascontiguousarray(beams.transpose(2, 1, 0, 3))
     q = likeliest(y, value[None].repeat(profiles, axis=0), in_delay.values, seen.rho, seen.noise)
 
@@ -160,25 +169,29 @@ def under_likeliest(
     np.matmul(in_time.power[n, :, :kept], shrink @ in_delay.power[q], out=known)
 
 
-def mean_delays(h_ls: np.ndarray, waveform: Waveform) -> np.ndarray:
-    r"""Each user's mean delay in samples, from the turn of phase between neighbouring pilots of its comb.
+def mean_delay(c: np.ndarray, turn: np.ndarray, waveform: Waveform) -> float:
+    r"""A user's mean delay, from the turn of phase between neighbouring pilots of its comb.
 
-    .. math:: d_u = -\frac{N}{2\pi U} \arg \sum_{a,p,k} h^*_{aupk} h_{aup,k+1}
+    .. math:: d = -\frac{N}{2\pi U} \arg \sum_{r,k} h^*_{rk} h_{r,k+1}
 
     Parameters
     ----------
-    h_ls : [A, U, P, F / U] complex64
+    c : [..., J] complex64
+        Coefficients of h in the user's basis, see `priors.comb_bases`.
+    turn : [J, J] complex64
+        As `priors.UniformDelays` has it.
     waveform : Waveform
 
     Returns
     -------
-    [U] float64
-        Within one period of the comb, N / U, around the middle of `priors.delay_window`.
+    float
+        In samples, within one period of the comb, N / U, around the middle of `priors.delay_window`.
     """
+    rows = c.reshape(-1, c.shape[-1])
     period = waveform.fft_size / waveform.pilot_slots
     middle = sum(delay_window(waveform)) / 2
-    delay = -np.angle(comb_turn(h_ls)) / (2 * np.pi) * period
-    return middle + np.mod(delay - middle + period / 2, period) - period / 2
+    delay = -float(np.angle(np.vdot(rows, rows @ turn))) / (2 * np.pi) * period
+    return middle + (delay - middle + period / 2) % period - period / 2
 
 
 def ratio(noise: float, power: float) -> float:

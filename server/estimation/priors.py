@@ -8,14 +8,18 @@ import msgspec
 import numpy as np
 
 from server.estimation.ls import pilot_period_s
-from server.estimation.subspaces import DELAY_MARGIN_SAMPLES, delay_bases, subspace, symbol_seconds
+from server.estimation.subspaces import DELAY_MARGIN_SAMPLES, delay_bases, delay_correlation, subspace, symbol_seconds
 from testbed.phy.pilots import pilot_comb
 from testbed.phy.waveform import Waveform
 
 LATE_SHARE = 0.625  # of a prefix: so late behind it come the weak last paths of TDL-D and TDL-E, which move no window
 DOPPLERS_HZ = (1.0, 8.0, 20.0, 50.0, 100.0, 200.0, 350.0, 520.0)  # flat spectra up to these
 DOPPLER_TURNS = 0.273  # from pilot to pilot, at most: 520 Hz at the usual spacing; at 0.5 shifts are mistaken
-SCATTERED = (0.0, 0.05)  # share of the widest spectrum: what moves around a line of sight
+SCATTERED = (
+    (0.05, 520.0),
+    (0.05, 170.0),
+    (0.05, 85.0),
+)  # share of the power, and Hz: what moves around a line of sight
 DECAYS_SAMPLES = (0.1, 0.4, 1.0, 2.5)  # of exponential delay profiles at the rate of profile `ota`
 LATE_POWER = (1e-6, 1e-3, 2e-2)  # share of their power that is uniform over all delays
 SHIFT_SAMPLES = 0.5  # between the mean delays for which delay profiles are stated, at the rate of `ota`
@@ -44,6 +48,13 @@ class DelayPriors(msgspec.Struct, frozen=True):
     values: np.ndarray  # [Q, J] float64
     points: np.ndarray  # [Q, J, F] complex64: correlation of every subcarrier with them
     power: np.ndarray  # [Q, J, F] float32: its squared magnitude
+
+
+class UniformDelays(msgspec.Struct, frozen=True):
+    """Delays uniform over all that any profile holds: the basis of `comb_bases` is that of their eigenvectors."""
+
+    values: np.ndarray  # [J] float64: eigenvalues, largest first
+    turn: np.ndarray  # [J, J] complex64: sum over a comb of conj(h) at a pilot times h at the next, from coefficients
 
 
 def delay_window(waveform: Waveform) -> tuple[float, float]:
@@ -80,9 +91,10 @@ def widest_doppler_hz(waveform: Waveform) -> float:
 def time_priors(waveform: Waveform) -> TimePriors:
     r"""All Doppler profiles of a waveform.
 
-    Flat up to each of ``DOPPLERS_HZ`` :math:`B`, alone and, times :math:`1 - s`, on top of a share s of the widest:
+    Flat up to each of ``DOPPLERS_HZ`` :math:`B`, alone and, times :math:`1 - s`, on top of each of ``SCATTERED``,
+    a share s that is flat up to :math:`B_s`:
 
-    .. math:: R_t(\tau) = (1 - s)\,\mathrm{sinc}(2 B \tau) + s\,\mathrm{sinc}(2 B_{max} \tau)
+    .. math:: R_t(\tau) = (1 - s)\,\mathrm{sinc}(2 B \tau) + s\,\mathrm{sinc}(2 B_s \tau)
 
     Parameters
     ----------
@@ -97,10 +109,11 @@ def time_priors(waveform: Waveform) -> TimePriors:
     v, _ = subspace(np.sinc(2 * widest * (at[:, None] - at)))
     bases, values, points = [], [], []
     for width in [*(b for b in DOPPLERS_HZ if b < widest), widest]:
-        for share in SCATTERED if width < widest / 2 else (0.0,):
+        around = [(share, min(hz, widest)) for share, hz in SCATTERED if width < min(hz, widest) / 2]
+        for share, hz in [(0.0, widest), *around]:
 
-            def correlation(lag: np.ndarray, width: float = width, share: float = share) -> np.ndarray:
-                return (1 - share) * np.sinc(2 * width * lag) + share * np.sinc(2 * widest * lag)
+            def correlation(lag: np.ndarray, width: float = width, share: float = share, hz: float = hz) -> np.ndarray:
+                return (1 - share) * np.sinc(2 * width * lag) + share * np.sinc(2 * hz * lag)
 
             value, base = eigen(v.T @ correlation(at[:, None] - at) @ v)
             bases.append(base)
@@ -125,6 +138,26 @@ def comb_bases(waveform: Waveform) -> np.ndarray:
     """
     combs = [waveform.subcarriers[pilot_comb(waveform, user)] for user in range(waveform.pilot_slots)]
     return delay_bases(waveform, combs, delay_window(waveform)).astype(np.complex64)
+
+
+@lru_cache(maxsize=64)
+def uniform_delays(waveform: Waveform, user: int) -> UniformDelays:
+    r"""Of a user's comb; coefficients :math:`c = h V` give :math:`\sum_k h^*_k h_{k+1} = c^* T^T c^T`.
+
+    Parameters
+    ----------
+    waveform : Waveform
+    user : int
+
+    Returns
+    -------
+    UniformDelays
+    """
+    v = comb_bases(waveform)[user].conj()  # h = c @ v.T, within the subspace
+    comb = waveform.subcarriers[pilot_comb(waveform, user)]
+    correlation = delay_correlation(comb[:, None] - comb, waveform, delay_window(waveform))
+    values = np.einsum("kj,kl,lj->j", v.conj(), correlation, v).real
+    return UniformDelays(np.maximum(values, LEAST_EIGENVALUE), v[1:].T @ v[:-1].conj())
 
 
 def shift_of(delay: float, waveform: Waveform) -> int:
@@ -170,11 +203,8 @@ def delay_priors(waveform: Waveform, user: int, shift: int) -> DelayPriors:
     uniform = np.full(DELAY_POINTS, 1 / DELAY_POINTS)
     profiles = [uniform]
     for decay in DECAYS_SAMPLES:
-        behind = delays - (mean - decay * scale)
-        peak = np.where(behind >= 0, np.exp(-np.maximum(behind, 0) / (decay * scale)), 0.0)
-        if not peak.any():
-            peak[-1] = 1.0
-        profiles += [(1 - late) * peak / peak.sum() + late * uniform for late in LATE_POWER]
+        peak = exponential(delays, mean - decay * scale, decay * scale)
+        profiles += [(1 - late) * peak + late * uniform for late in LATE_POWER]
     steering = np.exp(-2j * np.pi / waveform.fft_size * np.outer(waveform.subcarriers, delays))  # [F, D]
     pilots = comb_bases(waveform)[user].T @ steering[pilot_comb(waveform, user)]  # [J, D]
     bases, values, points = [], [], []
@@ -187,6 +217,26 @@ def delay_priors(waveform: Waveform, user: int, shift: int) -> DelayPriors:
     b, p = np.array(bases, np.complex64), np.array(points)
     side_by_side = np.ascontiguousarray(np.moveaxis(b, 0, 1)).reshape(b.shape[1], -1)
     return DelayPriors(b, side_by_side, np.array(values), p.astype(np.complex64), np.abs(p).astype(np.float32) ** 2)
+
+
+def exponential(delays: np.ndarray, begin: float, decay: float) -> np.ndarray:
+    """An exponential delay profile, on a grid.
+
+    Parameters
+    ----------
+    delays : [D] float64
+        In samples, rising.
+    begin, decay : float
+        Likewise.
+
+    Returns
+    -------
+    [D] float64
+        Sums to 1; all at the last delay if it begins behind.
+    """
+    behind = delays - min(begin, delays[-1])
+    power = np.where(behind >= 0, np.exp(-np.maximum(behind, 0) / decay), 0.0)
+    return power / power.sum()
 
 
 def eigen(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -113,3 +113,20 @@ def eval_estimator(
     chosen = body.EVAL_SEED if seed is None else seed
     points = snr_db or body.SNR_DB
     body.eval_estimator(name, points, frames, chosen, profile, spread_ns, doppler_hz, json_path, svg_path, jobs)
+
+
+@eval_app.command("fading", epilog="Example:  semtb eval fading --draws 4 --json fading.json --svg fading.svg")
+def eval_fading(
+    snr_db: Annotated[Optional[list[float]], number(float, *SNR_DB, "--snr-db", help="May be repeated.")] = None,  # noqa: UP045
+    draws: Annotated[int, number(int, 2, 100_000, help="Of each channel, delay spread and Doppler shift.")] = 12,
+    seed: Annotated[Optional[int], number(int, 0, MAX_SEED, help="Of channels and noise.")] = None,  # noqa: UP045
+    json_path: JsonFile = None,
+    svg_path: Annotated[Optional[Path], typer.Option("--svg", metavar="FILE", help="Draw it.")] = None,  # noqa: UP045
+    jobs: Jobs = 1,
+) -> None:
+    """PSNR of pictures by channel estimator, TDL-A to -E, 30 to 450 ns, 0 to 300 Hz: how far each is below the best."""
+    keep_to_one_thread()
+    from testbed.experiments.learn import estimator, fading_command
+
+    chosen = estimator.EVAL_SEED if seed is None else seed
+    fading_command.eval_fading(snr_db or estimator.SNR_DB, draws, chosen, jobs, json_path, svg_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -70,11 +70,13 @@ def trials(
     antennas: int = 2,
     spread_s: float | None = None,
     doppler_hz: float | None = None,
+    symbols: Sequence[np.ndarray] = (),
 ) -> Iterator[Trial]:
     """One realisation of a channel, received at each SNR.
 
     The air, the frames, the receiver's offset and window are those of a run; only where the frame begins is told.
     Delay spread and Doppler are drawn from the ranges above unless given, offsets and delays as `Medium` draws them.
+    User u sends ``symbols[u]``, [k] complex64 with k at most the frame's data elements, and Gaussian ones behind.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(TRIAL,)))
     low, high = np.log(DELAY_SPREADS_S)
@@ -91,6 +93,8 @@ def trials(
     sent = np.zeros((len(users), total), np.complex64)
     for user in users:
         data = rng.standard_normal((waveform.data_elements, 2)) @ np.array([1, 1j]) / np.sqrt(2)
+        if user < len(symbols):
+            data[: len(symbols[user])] = symbols[user]
         samples, _ = build_frame(Header(user=user, **PICTURE), data.astype(np.complex64), waveform)
         sent[user, LEAD_SAMPLES : LEAD_SAMPLES + waveform.frame_samples] = samples
     clean = medium.mix(sent, begun)

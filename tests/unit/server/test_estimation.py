@@ -7,9 +7,10 @@ import pytest
 from scipy.stats import norm
 
 from server.estimation import ESTIMATORS, find_estimator, lmmse, ls, pilot_estimates
-from server.estimation._kernels import comb_turn, likeliest, pilot_turn
+from server.estimation._kernels import likeliest, pilot_turn
+from server.estimation.lmmse import mean_delay
 from server.estimation.ls import user_cfo
-from server.estimation.priors import comb_bases, delay_priors, time_priors
+from server.estimation.priors import comb_bases, delay_priors, time_priors, uniform_delays
 from testbed.errors import ScenarioError, ShapeError
 from testbed.phy.pilots import pilot_comb, pilot_values
 from testbed.phy.waveform import Waveform
@@ -171,11 +172,17 @@ def test_pilot_turn_is_its_einsum(rng):
     np.testing.assert_allclose(pilot_turn(h), expected, rtol=1e-5)
 
 
-def test_comb_turn_is_its_einsum(rng):
-    """Three antennas, two users: the kernel against one line of NumPy."""
-    h = rng.standard_normal((3, 2, 15, 36, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    expected = np.einsum("aupi,aupi->u", h[..., :-1].conj().astype(complex), h[..., 1:])
-    np.testing.assert_allclose(comb_turn(h), expected, rtol=1e-5)
+def test_the_mean_delay_is_that_of_the_paths(rng):
+    """Paths of random delays and powers without noise: their mean, weighted by power, to 0.3 samples; any waveform."""
+    for waveform in (OTA, Waveform(profile="wide"), Waveform(pilot_slots=4)):
+        for user in range(waveform.pilot_slots):
+            middle = rng.uniform(2, waveform.cp_samples - 2)
+            delays, gains = middle + rng.uniform(-1, 1, 3), np.sqrt(rng.uniform(0.1, 1, 3))
+            comb = waveform.subcarriers[pilot_comb(waveform, user)]
+            h = np.exp(-2j * np.pi / waveform.fft_size * np.outer(delays, comb)) * gains[:, None]  # each path apart
+            c = (h @ comb_bases(waveform)[user]).astype(np.complex64)
+            found = mean_delay(c, uniform_delays(waveform, user).turn, waveform)
+            assert found == pytest.approx(np.average(delays, weights=gains**2), abs=0.3)
 
 
 def test_the_likeliest_prior_is_that_of_the_densities(rng):

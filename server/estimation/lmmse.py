@@ -156,8 +156,10 @@ def under_likeliest(
     kept = max(int(np.count_nonzero(above > LEAST_SHRINK)), 1)
     value, base = in_time.values[n, :kept], in_time.bases[n, :, :kept]
     d = base.T @ seen.c  # [A, I, J]
-    heard = d * (above[:kept] / (1 + above[:kept])).astype(np.float32)[:, None]
-    in_delay = delay_priors(waveform, user, shift_of(mean_delay(heard, uniform.turn, waveform), waveform))
+    gain = (above[:kept] / (1 + above[:kept])).astype(np.float32)
+    unheard = antennas * seen.noise * float(np.vdot(gain, gain)) * np.trace(uniform.turn)
+    delay = mean_delay(d * gain[:, None], uniform.turn, unheard, waveform)
+    in_delay = delay_priors(waveform, user, shift_of(delay, waveform))
     profiles = len(in_delay.values)
     beams = (d.reshape(antennas * kept, size) @ in_delay.analysis).reshape(antennas, kept, profiles, size)
     y = np.ascontiguousarray(beams.transpose(2, 1, 0, 3))
@@ -169,10 +171,10 @@ def under_likeliest(
     np.matmul(in_time.power[n, :, :kept], shrink @ in_delay.power[q], out=known)
 
 
-def mean_delay(c: np.ndarray, turn: np.ndarray, waveform: Waveform) -> float:
+def mean_delay(c: np.ndarray, turn: np.ndarray, of_noise: complex, waveform: Waveform) -> float:
     r"""A user's mean delay, from the turn of phase between neighbouring pilots of its comb.
 
-    .. math:: d = -\frac{N}{2\pi U} \arg \sum_{r,k} h^*_{rk} h_{r,k+1}
+    .. math:: d = -\frac{N}{2\pi U} \arg \Bigl(\sum_{r,k} h^*_{rk} h_{r,k+1} - \epsilon\Bigr)
 
     Parameters
     ----------
@@ -180,6 +182,8 @@ def mean_delay(c: np.ndarray, turn: np.ndarray, waveform: Waveform) -> float:
         Coefficients of h in the user's basis, see `priors.comb_bases`.
     turn : [J, J] complex64
         As `priors.UniformDelays` has it.
+    of_noise : complex
+        :math:`\epsilon`, the mean of what noise adds to the sum: left in, it draws the delay to the window's middle.
     waveform : Waveform
 
     Returns
@@ -190,7 +194,7 @@ def mean_delay(c: np.ndarray, turn: np.ndarray, waveform: Waveform) -> float:
     rows = c.reshape(-1, c.shape[-1])
     period = waveform.fft_size / waveform.pilot_slots
     middle = sum(delay_window(waveform)) / 2
-    delay = -float(np.angle(np.vdot(rows, rows @ turn))) / (2 * np.pi) * period
+    delay = -float(np.angle(np.vdot(rows, rows @ turn) - of_noise)) / (2 * np.pi) * period
     return middle + (delay - middle + period / 2) % period - period / 2
 
 

@@ -14,7 +14,7 @@ from server.estimation import ChannelEstimate, Estimator, find_estimator
 from testbed.codec.base import Codec
 from testbed.codec.registry import open_codec
 from testbed.data.pictures import load_pictures
-from testbed.experiments.learn.scores import ratio_db, rounded
+from testbed.experiments.learn.scores import mean_of, rounded
 from testbed.experiments.learn.trials import Trial, trials
 from testbed.experiments.sweep.axes import Axis, Point
 from testbed.phy.frame import read_data
@@ -142,8 +142,8 @@ def cells_of(
     Returns
     -------
     list of dict
-        Coordinates; of each estimator ``psnr_db`` of the mean MSE, ``below_best_db`` (how far below the best of the
-        cell) and ``above_ls_db``, both with their paired 95 % interval over draws; ``frames_lost``.
+        Coordinates; of each estimator ``psnr_db``, the mean over draws, ``below_best_db`` (how far below the best of
+        the cell) and ``above_ls_db``, both with their paired 95 % interval over draws; ``frames_lost``.
     """
     together: dict[tuple[Any, ...], list[Errors]] = {}
     for at, found in zip(points, errors, strict=True):
@@ -151,13 +151,13 @@ def cells_of(
     cells = []
     for (channel, spread_ns, doppler_hz), group in together.items():
         lost = np.array([e.lost for e in group])
-        mse = {name: np.array([e.mse[name] for e in group]) for name in group[0].mse}
-        mean = {name: (m * ~lost).sum(axis=0) / np.maximum((~lost).sum(axis=0), 1) for name, m in mse.items()}
-        names = list(mse)
-        best = np.argmin([mean[name] for name in names], axis=0)  # [SNR]
-        least = np.stack([mse[names[b]][:, i] for i, b in enumerate(best)], axis=1)
-        below = {name: ratio_db(m, least, lost, seed) for name, m in mse.items()}
-        above = {name: ratio_db(mse["ls"], m, lost, seed) for name, m in mse.items()}
+        psnr = {name: -power_to_db(np.array([e.mse[name] for e in group])) for name in group[0].mse}  # [draws, SNR]
+        mean = {name: mean_of(value, lost, seed)[0] for name, value in psnr.items()}
+        names = list(psnr)
+        best = np.argmax([mean[name] for name in names], axis=0)  # [SNR]
+        highest = np.stack([psnr[names[b]][:, i] for i, b in enumerate(best)], axis=1)
+        below = {name: mean_of(highest - value, lost, seed) for name, value in psnr.items()}
+        above = {name: mean_of(value - psnr["ls"], lost, seed) for name, value in psnr.items()}
         for i, snr in enumerate(snr_db):
             cells.append(
                 {
@@ -166,7 +166,7 @@ def cells_of(
                     "doppler_hz": doppler_hz,
                     "snr_db": snr,
                     "best": names[int(best[i])],
-                    "psnr_db": {name: round(-float(power_to_db(mean[name][i])), 3) for name in names},
+                    "psnr_db": {name: round(float(mean[name][i]), 3) for name in names},
                     "below_best_db": {name: round(float(v[i]), 3) for name, (v, _) in below.items()},
                     "below_best_ci95_db": {name: rounded(b[i]) for name, (_, b) in below.items()},
                     "above_ls_db": {name: round(float(v[i]), 3) for name, (v, _) in above.items()},

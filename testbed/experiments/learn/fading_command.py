@@ -25,11 +25,11 @@ from testbed.report.fading import losses
 
 CONVENTIONS = {
     "snr": "Es/N0 per occupied resource element, per user, per receive antenna, with E|h|^2 = 1",
-    "psnr": "of the mean MSE over draws and two users, one picture each a frame; LMMSE detection, 2 antennas",
+    "psnr": "mean over draws; of a draw, of two users' mean MSE, one picture each a frame; LMMSE detection, 2 antennas",
     "draws": "each has its own channels, offsets and delays and is received at every SNR; all estimators see the same "
     "received frames, whose begin and number are told, so that headers lose nothing",
-    "below_best": "ratio of mean MSE to that of the estimator with the least in this cell, in dB",
-    "above_ls": "ratio of the mean MSE of LS to that of the estimator, in dB",
+    "below_best": "mean difference in dB from the estimator that is best in this cell",
+    "above_ls": "mean difference in dB from LS",
     "ci95": "bootstrap over draws, paired",
 }
 

@@ -156,6 +156,27 @@ def ratio_db(top: np.ndarray, bottom: np.ndarray, lost: np.ndarray, seed: int) -
     return value, np.quantile(drawn, [0.025, 0.975], axis=0).T
 
 
+def mean_of(values: np.ndarray, lost: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the frames received, with its 95 % interval by bootstrap over frames.
+
+    Parameters
+    ----------
+    values : [frames, SNR] float64
+    lost : [frames, SNR] bool
+
+    Returns
+    -------
+    mean : [SNR] float64
+        0 where all frames are lost.
+    interval : [SNR, 2] float64
+    """
+    kept = (~lost).astype(np.float64)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(BOOTSTRAP,)))
+    times = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), RESAMPLES).astype(np.float64)
+    drawn = (times @ (values * kept)) / np.maximum(times @ kept, 1)
+    return (values * kept).sum(axis=0) / np.maximum(kept.sum(axis=0), 1), np.quantile(drawn, [0.025, 0.975], axis=0).T
+
+
 def summary(scores: Scores, seed: int) -> dict[str, object]:
     """What a result file holds of one channel."""
     nmse, interval, report = {}, {}, {}

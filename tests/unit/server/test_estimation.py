@@ -181,8 +181,19 @@ def test_the_mean_delay_is_that_of_the_paths(rng):
             comb = waveform.subcarriers[pilot_comb(waveform, user)]
             h = np.exp(-2j * np.pi / waveform.fft_size * np.outer(delays, comb)) * gains[:, None]  # each path apart
             c = (h @ comb_bases(waveform)[user]).astype(np.complex64)
-            found = mean_delay(c, uniform_delays(waveform, user).turn, waveform)
+            found = mean_delay(c, uniform_delays(waveform, user).turn, 0.0, waveform)
             assert found == pytest.approx(np.average(delays, weights=gains**2), abs=0.3)
+
+
+def test_noise_does_not_draw_the_mean_delay(rng):
+    """A path at 2 samples, 10 dB below the noise, 4000 rows: to 0.2 samples, without the correction beyond 1."""
+    turn, basis = uniform_delays(OTA, 0).turn, comb_bases(OTA)[0]
+    comb = OTA.subcarriers[pilot_comb(OTA, 0)]
+    h = np.exp(-2j * np.pi / OTA.fft_size * 2.0 * comb) * np.exp(2j * np.pi * rng.uniform(size=(4000, 1)))
+    noise = rng.standard_normal((4000, len(comb), 2)).view(np.complex128)[..., 0] * np.sqrt(10 / 2)
+    c = ((h + noise) @ basis).astype(np.complex64)
+    assert mean_delay(c, turn, 4000 * 10 * np.trace(turn), OTA) == pytest.approx(2.0, abs=0.2)
+    assert mean_delay(c, turn, 0.0, OTA) > 3.0
 
 
 def test_the_likeliest_prior_is_that_of_the_densities(rng):

@@ -134,3 +134,24 @@ def spectrum(
 
         settings = RadioSettings(rate, rx_channels=channels, lo_hz=lo_hz, rx_gain_db=gain)
         run(uri, settings, seconds, out, should_stop, Console(markup=False))
+
+
+@radio_app.command(
+    epilog="Example:  semtb radio selftest pluto:ip:192.168.2.1    Nobody else may use the Pluto meanwhile. Nothing is "
+    "radiated but in one check, at -80 dB, and only where lab.toml allows it."
+)
+def selftest(
+    uri: Uri,
+    seconds: Annotated[float, number(float, 0.0, 60.0, "--seconds", help="For each sample rate; 0: none.")] = 1.0,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--json", metavar="FILE", help="The report; left out, selftest-SERIAL.json here."),
+    ] = None,
+) -> None:
+    """Try on a Pluto, through its digital loopback, what every radio must do, and write a report to send in."""
+    with NodeProcess("selftest") as should_stop:
+        from testbed.experiments.selftest import selftest as run
+
+        passed = run(uri, seconds, out, should_stop, Console(markup=False)).passed
+    if not passed or should_stop():
+        raise typer.Exit(1)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -16,8 +13,10 @@ from testbed.air.iiod.ether import Ether
 from testbed.air.iiod.hearing import Hearing
 from testbed.air.iiod.server import IiodServer
 from testbed.air.iiod.serving import serve
-from testbed.errors import PeerLost, PeerUnreachable, RadioError, RadioNotFound, ShapeError
-from testbed.radio.base import Radio, RadioSettings, Tuning
+from testbed.errors import PeerLost, PeerUnreachable, RadioNotFound
+from testbed.radio import contract
+from testbed.radio.base import Radio, RadioSettings, RxBlock, Tuning
+from testbed.radio.contract_ends import Broken
 from testbed.radio.registry import open_radio
 from tests.addresses import own_address
 
@@ -50,8 +49,9 @@ class Pair:
 
     def __init__(self, kind: str, channels: int, timeout_s: float) -> None:
         self.servers: list[IiodServer] = []
-        self.blocks = kind == "pluto"  # sends whole blocks, so the last of it leaves with `finish`
-        self.step = 0.0
+        self.channels, self.waits, self.gain, self.step = channels, True, 1.0, 0.0
+        self.blocks = self.hears = kind == "pluto"
+        self.refused = (Tuning(lo_hz=7e9), Tuning(lo_hz=5.8e9), Tuning(rx_gain_db=99.0))
         if kind == "memory":
             self.tx_uri = self.rx_uri = f"memory:contract-{free_port()}"
         elif kind == "pluto":
@@ -76,11 +76,6 @@ class Pair:
     def receiver(self) -> Radio:
         self.opened.append(open_radio(self.rx_uri, self.rx_settings))
         return self.opened[-1]
-
-    def flush(self, sender: Radio) -> None:
-        """See to it that what was sent leaves; a radio of blocks needs its receiver at work meanwhile."""
-        if self.blocks:
-            in_thread(lambda: finish_unless_closed(sender))
 
     def close(self) -> None:
         for end in (*self.opened, *self.servers):
@@ -114,107 +109,32 @@ def cable(request) -> Iterator[Callable[..., Pair]]:
     yield from pairs(request.param)
 
 
-def noise(rng, channels, count):
-    """Uniform, in steps that 11 bits and a sign hold exactly."""
-    re, im = np.round(rng.uniform(-1023, 1023, (2, channels, count)))
-    return ((re + 1j * im) / 1024).astype(np.complex64)
-
-
-def in_thread(work) -> threading.Thread:
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
-
-
-def send_until_closed(sender: Radio) -> None:
-    """Half of full scale, without end."""
-    with contextlib.suppress(RadioError):
-        while True:
-            sender.send(np.full((1, 9600), 0.5, np.complex64))
-
-
-def finish_unless_closed(sender: Radio) -> None:
-    """A test that has seen enough closes its radios, also while one still sends its last blocks."""
-    try:
-        sender.finish()
-    except RadioError as error:
-        if "closed" not in str(error):
-            raise
-
-
 @pytest.mark.parametrize("channels", [1, 2])
 def test_what_is_sent_arrives_bit_for_bit_and_then_silence(pair, channels, rng):
     """Half a million samples in odd pieces, received in others; the queue is bounded, so this needs both at work."""
-    ends = pair(channels)
-    sender, receiver = ends.sender(), ends.receiver()
-    assert isinstance(sender, Radio)
-    x = noise(rng, channels, 500_000)
-
-    def feed() -> None:
-        for begin in range(0, x.shape[1], 77_777):
-            sender.send(x[:, begin : begin + 77_777])
-        sender.finish()
-
-    feeder = in_thread(feed)
-    counts = [1, 0, 999, 250_000, 249_000, 5000]
-    blocks = [receiver.receive(count) for count in counts]
-    feeder.join(10)
-    assert not feeder.is_alive()
-    assert [b.first_sample for b in blocks] == [0, 1, 1, 1000, 251_000, 500_000]
-    assert all(b.samples.shape == (channels, n) for b, n in zip(blocks, counts, strict=True))
-    assert all(b.samples.dtype == np.complex64 and b.events == () for b in blocks)
-    got = np.concatenate([b.samples for b in blocks], axis=1)
-    assert np.array_equal(got[:, :500_000], x)
-    assert not got[:, 500_000:].any()
+    contract.arrives_bit_for_bit(pair(channels), rng)
 
 
 def test_the_sender_may_change_its_array_afterwards(pair, rng):
-    ends = pair()
-    sender, receiver = ends.sender(), ends.receiver()
-    x = noise(rng, 1, 100)
-    kept = x.copy()
-    sender.send(x)
-    ends.flush(sender)
-    x[:] = 0
-    assert np.array_equal(receiver.receive(100).samples, kept)
+    contract.arrives_as_it_was(pair(), rng)
 
 
 @pytest.mark.parametrize("bad", [1.001, -1.5j, np.nan, np.inf])
 def test_more_than_full_scale_is_refused_and_nothing_of_it_is_sent(pair, bad):
-    ends = pair()
-    sender, receiver = ends.sender(), ends.receiver()
-    x = np.zeros((1, 10), np.complex64)
-    x[0, 3] = bad
-    with pytest.raises(RadioError, match="full scale"):
-        sender.send(x)
-    sender.send(np.full((1, 4), 1 - 1j, np.complex64))  # exactly full scale on both axes is allowed
-    ends.flush(sender)
-    assert np.allclose(receiver.receive(4).samples, np.full((1, 4), 1 - 1j), rtol=0, atol=ends.step)
+    contract.beyond_full_scale_is_refused(pair(), bad)
 
 
 @pytest.mark.parametrize("shape", [(10,), (2, 10), (1, 1, 10)])
 def test_a_wrong_shape_is_refused(pair, shape):
-    with pytest.raises(ShapeError, match=r"allowed: \[1, n\]"):
-        pair().sender().send(np.zeros(shape, np.complex64))
+    contract.wrong_shapes_are_refused(pair(), shape)
 
 
 def test_a_radio_without_a_channel_says_so(pair):
-    ends = pair()
-    with pytest.raises(RadioError, match="without a receive channel"):
-        ends.sender().receive(1)
-    with pytest.raises(RadioError, match="without a transmit channel"):
-        ends.receiver().send(np.zeros((1, 1), np.complex64))
+    contract.no_channel_is_said(pair())
 
 
 def test_nothing_is_sent_after_finish(pair):
-    ends = pair()
-    sender, receiver = ends.sender(), ends.receiver()
-    finishing = in_thread(sender.finish)
-    if ends.blocks:
-        receiver.receive(1)
-    finishing.join(5)
-    with pytest.raises(RadioError, match="send after finish"):
-        sender.send(np.zeros((1, 1), np.complex64))
+    contract.nothing_after_finish(pair())
 
 
 def test_a_receiver_without_a_peer_names_it(cable):
@@ -260,56 +180,19 @@ def test_a_receiver_that_goes_away_is_lost(cable):
 @pytest.mark.parametrize("end", ["sender", "receiver"])
 def test_close_ends_a_call_that_waits(pair, end):
     """The other end is there and idle, so the call would wait for long; close comes from another thread."""
-    ends = pair(timeout_s=50.0)
-    sender, receiver = ends.sender(), ends.receiver()
-    if not ends.blocks:
-        sender.send(np.zeros((1, 10), np.complex64))
-        receiver.receive(10)
-    ended: list[Exception] = []
-
-    def wait() -> None:
-        try:
-            if end == "receiver":
-                receiver.receive(1)
-            for _ in range(3):
-                sender.send(np.zeros((1, 100_000), np.complex64))
-        except RadioError as error:
-            ended.append(error)
-
-    waiting = in_thread(wait)
-    time.sleep(0.2)
-    (receiver if end == "receiver" else sender).close()
-    waiting.join(5)
-    assert not waiting.is_alive()
-    assert "closed" in str(ended[0])
+    contract.close_ends_a_wait(pair(timeout_s=50.0), end)
 
 
 def test_close_is_idempotent_and_frees_the_address(pair, rng):
-    ends = pair()
-    for _ in range(3):
-        x = noise(rng, 1, 50)
-        with ends.sender() as sender, ends.receiver() as receiver:
-            sender.send(x)
-            ends.flush(sender)
-            assert np.array_equal(receiver.receive(50).samples, x)
-        sender.close()
-        receiver.close()
-    for radio, call in ((sender, lambda: sender.send(x)), (receiver, lambda: receiver.receive(1))):
-        with pytest.raises(RadioError, match="closed"):
-            call()
-        assert radio.uri
+    contract.close_frees_the_address(pair(), rng)
 
 
 def test_a_radio_says_who_it_is_and_whether_its_peer_waits(pair):
     """Each end by its own address; all of these are lock-step, and a sender is never ahead of its receiver."""
     ends = pair()
-    sender, receiver = ends.sender(), ends.receiver()
-    for radio in (sender, receiver):
-        scheme, _, address = radio.uri.partition(",")[0].partition(":")
-        assert radio.identity.scheme == scheme
-        assert radio.identity.address.startswith(address)
-        assert radio.paced is True
+    contract.says_who_it_is(ends)
     if ends.blocks:
+        sender, receiver = ends.sender(), ends.receiver()
         assert "PlutoSDR" in sender.identity.model
         assert sender.identity.serial != receiver.identity.serial
         assert sender.identity.firmware
@@ -319,30 +202,43 @@ def test_a_radio_is_retuned_or_says_that_it_cannot_be(pair):
     """With hardware: what is in force is said, the other end hears nothing at another frequency and all after a
     return; a value that no device takes changes nothing. Others refuse, whatever is asked."""
     ends = pair()
-    sender, receiver = ends.sender(), ends.receiver()
-    if not ends.blocks:
-        assert sender.tuning is None
-        with pytest.raises(RadioError, match="no frequency and no gains"):
-            sender.retune(Tuning(lo_hz=2.4e9))
+    if ends.blocks:
+        with ends.sender() as sender, ends.receiver() as receiver:
+            assert sender.tuning == Tuning(lo_hz=2.4e9, tx_gain_db=-10.0)
+            assert receiver.tuning == Tuning(lo_hz=2.4e9, rx_gain_db=40.0)
+    contract.is_retuned_or_cannot_be(ends)
+
+
+@pytest.mark.parametrize("fault", ["rotated", "scaled", "silent", "late", "wraps"])
+def test_a_radio_that_is_not_right_does_not_pass(pair, fault, rng, monkeypatch):
+    """The checks themselves: a block that is rotated by a sample, a gain of -0.1 %, a receiver that hears nothing, an
+    index that is one too high, a sender that takes what it should refuse."""
+    ends = pair()
+    receive = type(ends.receiver()).receive
+    ends.opened.pop().close()
+
+    def faulty(self, count):
+        block = receive(self, count)
+        samples = block.samples
+        if fault == "rotated":
+            samples = np.roll(samples, 1, axis=1)
+        samples = samples * np.float32({"scaled": 0.999, "silent": 0.0}.get(fault, 1.0))
+        return RxBlock(samples, block.first_sample + (fault == "late"), block.events)
+
+    if fault == "wraps":
+        with pytest.raises(Broken, match="nothing is refused"):
+            contract.beyond_full_scale_is_refused(ends, 0.999)
         return
-    assert sender.tuning == Tuning(lo_hz=2.4e9, tx_gain_db=-10.0)
-    assert receiver.tuning == Tuning(lo_hz=2.4e9, rx_gain_db=40.0)
-    in_thread(lambda: send_until_closed(sender))
-    heard, events = [], []
-    for lo_hz in (2.4e9, 2.5e9, 2.4e9):
-        moved = receiver.retune(Tuning(lo_hz=lo_hz))
-        assert moved == receiver.tuning == Tuning(lo_hz=lo_hz, rx_gain_db=40.0)
-        block = receiver.receive(9600)
-        events.append([event.kind for event in block.events])
-        heard.append(block.samples)
-    assert events == [[], ["retuned"], ["retuned"]]
-    for samples, level in zip(heard, (0.5, 0.0, 0.5), strict=True):
-        assert np.array_equal(samples, np.full((1, 9600), level, np.complex64))
-    for wrong in (Tuning(lo_hz=7e9), Tuning(lo_hz=5.8e9), Tuning(rx_gain_db=99.0)):
-        with pytest.raises(RadioError, match=r"allowed: |the Pluto refuses"):
-            receiver.retune(wrong)
-        assert receiver.tuning == Tuning(lo_hz=2.4e9, rx_gain_db=40.0)
-    assert sender.retune(Tuning(tx_gain_db=-10.25)) == Tuning(lo_hz=2.4e9, tx_gain_db=-10.25)
+    opened = ends.receiver
+
+    def receiver():
+        radio = opened()
+        monkeypatch.setattr(type(radio), "receive", faulty)
+        return radio
+
+    monkeypatch.setattr(ends, "receiver", receiver)
+    with pytest.raises(Broken):
+        contract.arrives_bit_for_bit(ends, rng, 50_000)
 
 
 def test_an_unknown_scheme_lists_the_known_ones():

@@ -62,12 +62,17 @@ def test_the_image_lies_where_the_imbalance_puts_it(side, gain_db, phase_deg):
 
 
 def test_the_gain_of_i_over_q_and_the_lean_of_q():
-    """Re and Im by the mixer's own equation, not by a and b."""
-    x = np.array([[1.0, 1j]], np.complex64)
-    y = received(receiver(rx_iq_gain_db=2.0, rx_iq_phase_deg=10.0), x)[0]
-    rho = 10 ** (2.0 / 40)
-    assert y[0] == pytest.approx(rho + 1j * np.sin(np.deg2rad(10)) / rho, abs=1e-6)
-    assert y[1] == pytest.approx(1j * np.cos(np.deg2rad(10)) / rho, abs=1e-6)
+    """Re and Im by the mixer's own equation, not by a and b; a chain's phase is the antenna's."""
+    x, turn = np.array([[1.0, 1j]], np.complex64), np.exp(1j * np.deg2rad(25.0))
+    rho, sine, cosine = 10 ** (2.0 / 40), np.sin(np.deg2rad(10)), np.cos(np.deg2rad(10))
+
+    def mixed(u):
+        return rho * u.real + 1j * (u.imag * cosine + u.real * sine) / rho
+
+    y = received(receiver(rx_iq_gain_db=2.0, rx_iq_phase_deg=10.0, rx_chain_phase_deg=[25.0]), x)[0]
+    assert y == pytest.approx(mixed(x[0] * turn), abs=1e-6)
+    sender = TransmitChain(FrontEnd(tx_iq_gain_db=2.0, tx_iq_phase_deg=10.0, tx_chain_phase_deg=[25.0]), 1)
+    assert sender.transmit(x, [-TX_FULL_SCALE_DBM])[0] == pytest.approx(mixed(x[0]) * turn, abs=1e-6)
 
 
 def test_levels_are_absolute():

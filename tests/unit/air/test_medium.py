@@ -306,14 +306,14 @@ LOUDER = {"at_sample": 5001, "link": "server.edge-1", "gain_db": 3.0}
 
 
 def test_a_schedule_changes_a_link_at_exact_samples():
-    """A steady tone's level: 0 dB, -50 dB of a path loss of 80 from sample 3000, +3 dB from 5001; to 0.05 dB."""
-    air = scheduled(SOFTER, LOUDER, user_delay_samples=[0.0, 0.0])
+    """A steady tone's level: -7 dB, -50 dB of a path loss of 80 from sample 3000, +3 dB from 5001; to 0.05 dB."""
+    air = scheduled(SOFTER, LOUDER, user_delay_samples=[0.0, 0.0], links=[{"user": 0, "gain_db": -7.0}])
     y = np.abs(air.mix({0: np.ones(7000, np.complex64)}, 0))
-    for begin, end, level_db in ((100, 3000, 0.0), (3000, 5001, -50.0), (5001, 7000, 3.0)):
+    for begin, end, level_db in ((100, 3000, -7.0), (3000, 5001, -50.0), (5001, 7000, 3.0)):
         assert 10 * np.log10(np.mean(y[:, begin:end] ** 2, axis=1)) == pytest.approx(level_db, abs=0.05)
         assert 20 * np.log10(y[:, [begin, end - 1]]) == pytest.approx(level_db, abs=0.5)  # noise is at -94 dB
     h = np.abs(air.response(np.array([2999.0, 3000.0, 5000.0, 5001.0]), np.zeros(1)))[:, 0]
-    assert 20 * np.log10(h[..., 0]) == pytest.approx(np.array([0.0, -50.0, -50.0, 3.0])[:, None] * [1, 1], abs=1e-4)
+    assert 20 * np.log10(h[..., 0]) == pytest.approx(np.array([-7.0, -50.0, -50.0, 3.0])[:, None] * [1, 1], abs=1e-4)
     assert 20 * np.log10(h[..., 1]) == pytest.approx(0.0, abs=1e-4)  # the other user's
 
 

@@ -7,7 +7,7 @@ import ipaddress
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from testbed.config import load_scenario
+from testbed.config import RadioModel, Scenario, load_scenario
 from testbed.errors import ScenarioError
 from testbed.experiments.live_line import LiveLine
 from testbed.experiments.scenario_files import find_scenario
@@ -113,7 +113,12 @@ def present_until(
     wires = parse_cables(cables, addresses, channels)
     chosen = load_scenario(find_scenario(scenario), settings, seed) if scenario else None
     if chosen:
-        servers = present(addresses, channels, chosen.waveform, chosen.air, chosen.seed, pace=pace)
+        real = (pace or chosen.air.pace) == "realtime"
+        models = node_models(chosen, len(addresses)) if real else []
+        servers = present(
+            addresses, channels, chosen.waveform, chosen.air, chosen.seed,
+            pace=pace, models=models, server=chosen.server.name,
+        )  # fmt: skip
     else:
         servers = present(addresses, channels, seed=1 if seed is None else seed, pace=pace, cables=wires)
     try:
@@ -134,6 +139,23 @@ def present_until(
     finally:
         for server in servers:
             server.close()
+
+
+def node_models(scenario: Scenario, count: int) -> list[RadioModel]:
+    """The radios of a scenario's first nodes, edges by their user numbers and the server behind them.
+
+    Raises
+    ------
+    ScenarioError
+        If it has fewer nodes.
+    """
+    nodes = [*(edge.name for edge in sorted(scenario.edges, key=lambda edge: edge.user)), scenario.server.name]
+    if count > len(nodes):
+        raise ScenarioError(
+            f"semtb air: {count} Plutos in real pace for the nodes of {scenario.name}: {', '.join(nodes)}"
+        )
+    models = {model.name: model for model in scenario.air.radios}
+    return [models.get(name, RadioModel(name)) for name in nodes[:count]]
 
 
 def cabling(channels: int) -> str:

@@ -143,6 +143,7 @@ def present(
     models: Sequence[RadioModel] = (),
     cables: Sequence[Cable] = (),
     pacer: Pacer | None = None,
+    server: str = "",
 ) -> list[IiodServer]:
     """Serve virtual Plutos for any client. Each hears all others; a single one hears itself.
 
@@ -166,6 +167,8 @@ def present(
         In real pace, in place of ``air``: between some ports, with losses; noise is then the receivers' own.
     pacer : Pacer
         In real pace, in place of the machine's clock.
+    server : str
+        In real pace, which of the models is the server whose antennas ``air.links`` numbers.
 
     Returns
     -------
@@ -180,7 +183,9 @@ def present(
     plutos = [VirtualPluto(address, channels) for address in addresses]
     real = bool(models or cables or pacer or (air is not None and air.pace == "realtime"))
     if (pace or ("realtime" if real else "lockstep")) == "realtime":
-        ether = live_between(plutos, waveform or Waveform(), air or CABLE, seed, models, cables, air is None, pacer)
+        ether = live_between(
+            plutos, waveform or Waveform(), air or CABLE, seed, models, cables, air is None, pacer, server
+        )
         return serve(plutos, ether)
     if models or cables or pacer:
         raise ScenarioError("radios with clocks and front ends of their own, and cables with losses, need real pace")

@@ -193,8 +193,7 @@ class VirtualPluto:
 
         return Attribute(lambda: str(self.self_tests[name]), write)
 
-    @staticmethod
-    def _xadc() -> Device:
+    def _xadc(self) -> Device:
         """The FPGA's own converter: 0.73 mV a step of supplies, at which a device at rest was read."""
         supplies = {"vccint": "1387", "vccaux": "2455", "vccbram": "1383", "vccpint": "1387", "vccpaux": "2453"}
         supplies |= {"vccoddr": "1832", "vrefp": "1694", "vrefn": "-7"}
@@ -203,7 +202,9 @@ class VirtualPluto:
             for i, (name, raw) in enumerate(supplies.items())
         ]
         channels.append(Channel("voltage8", False, {"raw": fixed("3675"), "scale": fixed("0.244140625")}))
-        heat = {"offset": fixed("-2219"), "raw": fixed("2700"), "scale": fixed("123.040771484")}
+        offset, step_mdeg = -2219, 123.040771484
+        raw = Attribute(lambda: str(round(self.phy.temperature_c * 1000 / step_mdeg) - offset))
+        heat = {"offset": fixed(str(offset)), "raw": raw, "scale": fixed(str(step_mdeg))}
         channels.append(Channel("temp0", False, heat))
         return Device("iio:device1", XADC, channels, {"sampling_frequency": fixed("961538")})
 

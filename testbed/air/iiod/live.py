@@ -141,13 +141,13 @@ class LiveEther(Opening):
         until_ns = int(until_s * NS)
         if until_ns - self.world.now_ns > LATE_S * NS:
             log.warning("the air was %.1f s late: what passed meanwhile is lost", (until_ns - self.world.now_ns) / NS)
-            self._step(until_ns, heard=False)
+            self._skip(until_ns)
         while self.world.now_ns < until_ns:
             with self._changed:
                 if self._waits():
                     return False
                 end_ns = self._end(until_ns)
-            self._step(end_ns, heard=True)
+            self._step(end_ns)
         return True
 
     def _run(self) -> None:
@@ -191,14 +191,25 @@ class LiveEther(Opening):
             end_ns = min(end_ns, now_ns + int(queued / pluto.rate_hz(TX) * NS))
         return max(end_ns, now_ns + 1)
 
-    def _step(self, end_ns: int, heard: bool) -> None:
-        """Let time pass; ``heard``: unless it is lost."""
+    def _skip(self, end_ns: int) -> None:
+        """Let time pass of which nothing is heard."""
+        with self._changed:
+            due = self.world.due(end_ns)
+            self.world.advance(end_ns, {}, ())
+            for device in self._devices.values():
+                transmitted, received = due[device.name]
+                device.drop(transmitted, MAX_STEP)
+                device.deliver(None, received, 0.0)
+            self._changed.notify_all()
+
+    def _step(self, end_ns: int) -> None:
+        """Let time pass."""
         world, devices = self.world, self._devices.values()
         with self._changed:
             while self._orders:
                 self._orders.popleft()()
             due = world.due(end_ns)
-            listening = [device for device in devices if heard and device.listens]
+            listening = [device for device in devices if device.listens]
             grace_s = min(self.late_s / (self._pacer.speed or 1.0), GRACE_S) if self._pacer.speed else 0.0
             codes = {device: device.take(due[device.name][0], grace_s) for device in devices}
             self._changed.notify_all()

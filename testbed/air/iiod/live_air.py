@@ -36,6 +36,7 @@ def live_between(
     cables: Sequence[Cable],
     cabled: bool,
     pacer: Pacer | None,
+    server: str = "",
 ) -> LiveEther:
     """Plutos of any client in real pace.
 
@@ -53,6 +54,8 @@ def live_between(
     cabled : bool
         Whether a cable for each channel stands for the air's links.
     pacer : Pacer, optional
+    server : str
+        Which of them ``air.links`` means by its antennas; the others are users in their order. Left out: none.
 
     Returns
     -------
@@ -67,7 +70,8 @@ def live_between(
         paths = cable_paths(straight_cables(len(plutos), plutos[0].channels, UNITY_PATH_LOSS_DB), each)
     else:
         stations = [Station(model, pluto.channels, pluto.channels) for model, pluto in zip(each, plutos, strict=True)]
-        paths = draw_paths(stations, "", {model.name: i for i, model in enumerate(each)}, waveform, air, seed)
+        users = {model.name: i for i, model in enumerate(model for model in each if model.name != server)}
+        paths = draw_paths(stations, server, users, waveform, air, seed)
     return connect(plutos, each, paths, noise_mw, seed, pacer)
 
 

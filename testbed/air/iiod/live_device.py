@@ -116,6 +116,14 @@ class LiveDevice:
                 tx.stalled_s, tx.grace_s = time.monotonic(), grace_s
         return joined(parts)
 
+    def drop(self, count: int, at_once: int) -> None:
+        """So many samples leave of which nothing is heard, a part of them at once."""
+        self._taking = [(rx, 0) for rx in self.pluto.rx_buffers]
+        self._transmitted += count
+        for begin in range(0, count if self.pluto.tx_buffers else 0, at_once):
+            self.take(min(at_once, count - begin), 0.0)
+        self._filters["tx"].forget()
+
     def _starve(self, missing: int) -> None:
         self.pluto.status[TX] |= DAC_UNDERFLOW
         for meter in self.transmitters:

@@ -367,3 +367,17 @@ def test_a_device_that_sleeps_takes_no_other_order(bench: Bench):
     assert bench.refuses(None, "calib_mode", "manual")
     bench.write(None, "ensm_mode", "fdd")
     assert bench.write(RX_LO, "frequency", "2300000000") == "2300000000"
+
+
+def test_the_temperature_of_the_device_is_read_at_both_sensors():
+    """48.5 degrees at the transceiver, to a millidegree, and at the FPGA, to a step of 0.12 degrees."""
+    pluto = VirtualPluto("127.0.0.2")
+    pluto.phy.temperature_c = 48.5
+    assert (
+        find_attribute(pluto.tree, Request("READ", "ad9361-phy", "channel", "temp0", False, "input")).read() == "48500"
+    )
+    raw, offset, scale = (
+        float(find_attribute(pluto.tree, Request("READ", "xadc", "channel", "temp0", False, name)).read())
+        for name in ("raw", "offset", "scale")
+    )
+    assert (raw + offset) * scale / 1000 == pytest.approx(48.5, abs=0.062)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
+import msgspec
 import pytest
 
 from testbed.air.iiod.air import present
-from testbed.config import AirConfig
+from testbed.config import AirConfig, Oscillator, RadioModel, load_scenario
 from testbed.errors import ScenarioError
-from testbed.experiments import plutos
+from testbed.experiments import live_line, plutos
 from testbed.experiments.plutos import IIOD_PORT, loopback_pluto, radio_settings
 from testbed.experiments.resolve import presented_plutos, resolve
-from testbed.experiments.scenario_files import open_scenario
+from testbed.experiments.scenario_files import find_scenario, open_scenario
 from tests.addresses import own_address
 
 FREE = (own_address(), own_address(), own_address())
@@ -115,3 +117,39 @@ def test_it_says_what_lies_between_the_plutos(addresses: int, channels: int, sce
     plutos.present_until(presented, channels, scenario, [], None, lambda: True, lines.append)
     assert lines[0] == message
     assert [address in line for address, line in zip(presented, lines[1:], strict=True)] == [True] * addresses
+
+
+def test_cables_and_ports_in_real_pace(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    """Two Plutos, a cable one way: what is said, and a line of JSON that names every port."""
+    monkeypatch.setattr(live_line, "EVERY_S", 0.0)
+    presented = [own_address(), own_address()]
+    lines: list[str] = []
+    looks = iter([False, False, True])
+    cables = ["A.tx1=2.rx1,40"]
+    plutos.present_until(presented, 1, None, [], None, lambda: next(looks), lines.append, cables=cables, as_json=True)
+    assert lines[0] == "between them, in real pace: A.tx1=2.rx1,40"
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(shown) == 2
+    ports = [f"pluto-{i}.{side}1" for i in (1, 2) for side in ("tx", "rx")]
+    assert [port["port"] for port in shown[-1]["ports"]] == ports
+
+
+@pytest.mark.parametrize("more, match", [
+    ({"scenario": "two-users", "cables": ["A.tx1=B.rx1,40"]}, "one of them"),
+    ({"scenario": "two-users", "pace": "realtime", "count": 4}, "edge-1, edge-2, server"),
+    ({"cables": ["A.tx1=B.rx1,40"], "pace": "lockstep"}, "real pace"),
+])  # fmt: skip
+def test_what_does_not_go_together_is_said(more: dict, match: str):
+    addresses = [own_address() for _ in range(more.pop("count", 2))]
+    scenario = more.pop("scenario", None)
+    with pytest.raises(ScenarioError, match=match):
+        plutos.present_until(addresses, 1, scenario, [], None, lambda: True, lambda line: None, **more)
+
+
+def test_plutos_of_a_scenario_in_real_pace_are_its_nodes():
+    """Edges in the order of their user numbers, then the server; each with its own radio of the scenario."""
+    known = load_scenario(find_scenario("two-users"))
+    radios = [RadioModel("edge-2", Oscillator(ppm=7.0))]
+    chosen = msgspec.structs.replace(known, air=msgspec.structs.replace(known.air, radios=radios))
+    models = plutos.node_models(chosen, 3)
+    assert [(model.name, model.oscillator.ppm) for model in models] == [("edge-1", 0), ("edge-2", 7), ("server", 0)]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+import msgspec
 import numpy as np
 
 from calibration.plan import TonePlan
@@ -19,6 +20,8 @@ from testbed.radio.registry import open_radio
 CHUNK_SAMPLES = 9_600  # sent at a time; whole periods of the plan of tones
 SETTLE_S = 0.12  # received and thrown away when the signal changes: 80 ms wait in a device, and what is on the way
 REFERENCE_SAMPLES = 960_000  # of the tone that two oscillators are compared by: half a second at 1.92 MS/s
+MIDDLE_HZ = 1e9  # between 325 MHz and 3.8 GHz, the ends of the least of them
+ASIDE_HZ = 100e3  # from the LO of a capture, between captures: another LO has the receiver begin anew
 CLIPPED = 0.998  # |re| or |im|, of full scale: the last code of 12 bits, nearly
 CLOSE_CHUNKS = 10  # received while the last of what is sent finds room
 PAUSE_SAMPLES, PAUSED = 240, 0.5  # whole periods of the tones; noise alone comes to 0.7 in a million of them
@@ -132,7 +135,7 @@ class Bench:
             n divides `CHUNK_SAMPLES`, or exceeds it; None: the transmitter, if there is one, is silent.
         count : int
         receive, transmit : Tuning, optional
-            Set before; what they leave out stays.
+            Set before; what they leave out stays, but for the receiver's LO, which is the bench's then.
 
         Returns
         -------
@@ -154,11 +157,12 @@ class Bench:
             if transmit is not None:
                 self.transmitter.retune(transmit)
             changed = self._player.play(np.zeros(1, np.complex64) if period is None else period)
+        wanted = self._wanted(receive or Tuning())
         for _ in range(TRIES):
-            self.receiver.retune(receive or Tuning())  # also discards what was received before
+            self.receiver.retune(wanted)
             self.receiver.receive(round(SETTLE_S * self.rate_hz) if changed else CHUNK_SAMPLES)
             block = self.receiver.receive(count)
-            self.receiver.retune(Tuning())  # ends reading ahead of what nobody asks for
+            self.receiver.retune(Tuning(lo_hz=self._aside_hz(wanted)))  # what is read ahead is thrown away
             if self._player is not None:
                 self._player.raise_failure()
             whole = not [event for event in block.events if event.kind != "retuned"]
@@ -168,6 +172,15 @@ class Bench:
         raise SamplesLost(
             f"{self.receiver.uri}: samples were lost in each of {TRIES} captures at {self.rate_hz:g} S/s: lower --rate"
         )
+
+    def _wanted(self, receive: Tuning) -> Tuning:
+        """With the LO that is meant where it says nothing of it: between captures another is set."""
+        return receive if receive.lo_hz is not None else msgspec.structs.replace(receive, lo_hz=self.lo_hz)
+
+    def _aside_hz(self, wanted: Tuning) -> float:
+        """Another LO, towards the middle of what devices have."""
+        lo_hz = wanted.lo_hz or self.lo_hz
+        return lo_hz + (ASIDE_HZ if lo_hz < MIDDLE_HZ else -ASIDE_HZ)
 
     def from_start(self, period: np.ndarray, count: int) -> np.ndarray:
         """The first samples that the receiver hears of a period that the transmitter has sent from its first sample on.
@@ -274,8 +287,10 @@ class Given(Strict, frozen=True):
     ----------
     reference_hz : float, optional
         Frequency of a tone at the antenna, from a generator.
+    beacon : bool
+        Whether a server of this testbed sends its beacon at the radio's LO.
     transmitter_ppm : float, optional
-        By how much the reference oscillator of the other transmitter is high.
+        By how much the reference oscillator of the other transmitter, or of the server, is high.
     source_dbm : float, optional
         Level at the receive antenna of the tone from that generator or, without it, of the transmitter's tones.
     output_dbm : float, optional
@@ -283,6 +298,7 @@ class Given(Strict, frozen=True):
     """
 
     reference_hz: float | None = None
+    beacon: bool = False
     transmitter_ppm: float | None = None
     source_dbm: float | None = None
     output_dbm: float | None = None

@@ -1,4 +1,4 @@
-"""The reference oscillator: by how much LO and sample clock are high, against a tone of known frequency."""
+"""The reference oscillator: by how much LO and sample clock are high, against a known tone or a server's beacon."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from calibration.bench import Station
 from calibration.record import Findings, Line, Plot, Quantity
 from calibration.tones import find_tone
 from testbed.errors import RadioError
+from testbed.phy.beacon import burst_samples, find_beacon, measure_beacon, period_samples
+from testbed.phy.waveform import Waveform
 from testbed.radio.base import Tuning
 
 CAPTURE_SAMPLES = 960_000  # half a second at 1.92 MS/s: 1e-5 ppm at 20 dB of SNR, so that drift decides
 NEAR = 0.25  # of the rate, above the LO, where the tone is looked for; 0.2 to either side are 100 ppm at 3.8 GHz
 WITHIN = 0.2
+MOST_PPM = 27.0  # of either oscillator: beacons are looked for over 130 kHz at 2.4 GHz
 SYSTEMATIC_PPM = 1e-3  # of LO steps of 2 Hz at 2.4 GHz
 
 
@@ -43,8 +46,50 @@ def estimate(y: np.ndarray, rate_hz: float, lo_hz: float, reference_hz: float) -
     return ppm, error * rate_hz / reference_hz * 1e6
 
 
+def estimate_by_beacon(y: np.ndarray, waveform: Waveform, lo_hz: float, beacon_ppm: float) -> tuple[float, float]:
+    r"""By how much a radio's reference is high, from the beacons of a server.
+
+    With the server's :math:`\epsilon_s`, a beacon at LO is received :math:`f = f_{LO} ((1 + \epsilon_s) / (1 +
+    \epsilon) - 1)` off, hence :math:`\epsilon = (1 + \epsilon_s) / (1 + f / f_{LO}) - 1`.
+
+    Parameters
+    ----------
+    y : [A, n] complex64
+        A few periods of the beacon, at least.
+    waveform : Waveform
+    lo_hz, beacon_ppm : float
+
+    Returns
+    -------
+    ppm, standard_error : float
+        From the scatter of the beacons.
+
+    Raises
+    ------
+    RadioError
+        If fewer than three beacons are there.
+    """
+    period, burst = period_samples(waveform), burst_samples(waveform)
+    most_hz = 2 * MOST_PPM * 1e-6 * lo_hz
+    found = find_beacon(y[:, : 2 * period + burst], waveform, most_hz)
+    offsets: list[float] = []
+    start, cfo_hz = (found.start % period, found.cfo_hz) if found is not None else (y.shape[1], 0.0)
+    while start + burst + waveform.cp_samples <= y.shape[1]:
+        beacon = measure_beacon(y, waveform, start, cfo_hz) if start >= waveform.cp_samples else None
+        if beacon is not None:
+            offsets.append(beacon.cfo_hz)
+            start, cfo_hz = round(beacon.arrival), beacon.cfo_hz
+        start += period
+    if len(offsets) < 3:
+        raise RadioError(
+            f"oscillator: {len(offsets)} beacons heard: is a server on the air at {lo_hz:g} Hz? Three are needed"
+        )
+    ppm = ((1 + beacon_ppm * 1e-6) / (1 + float(np.mean(offsets)) / lo_hz) - 1) * 1e6
+    return ppm, float(np.std(offsets, ddof=1)) / math.sqrt(len(offsets)) / lo_hz * 1e6
+
+
 def measure(station: Station) -> Findings:
-    """Against a tone from a generator, or against another transmitter.
+    """Against a tone from a generator, a server's beacon, or another transmitter.
 
     Raises
     ------
@@ -58,6 +103,15 @@ def measure(station: Station) -> Findings:
             y = bench.capture(None, CAPTURE_SAMPLES, receive=Tuning(lo_hz=lo_hz))[0]
             ppm, error = estimate(y, bench.rate_hz, lo_hz, given.reference_hz)
         reference, absolute = f"a tone of {given.reference_hz:.10g} Hz", True
+    elif given.beacon:
+        waveform = Waveform()
+        if station.rate_hz != waveform.sample_rate_hz:
+            raise RadioError(f"oscillator: the beacon has a rate of its own: --rate {waveform.sample_rate_hz:g}")
+        with station.open(rx_channels=station.antennas, transmits=False) as bench:
+            y = bench.capture(None, CAPTURE_SAMPLES)
+            ppm, error = estimate_by_beacon(y, waveform, bench.lo_hz, given.transmitter_ppm or 0.0)
+        absolute = given.transmitter_ppm is not None
+        reference = "the server's beacon" + (f", {given.transmitter_ppm:+g} ppm" if absolute else "")
     else:
         with station.open() as bench:
             if bench.alone:
@@ -80,17 +134,17 @@ def measure(station: Station) -> Findings:
 
 def needs_outside(station: Station) -> str:
     """A radio that hears itself knows nothing of its own frequency."""
-    if station.given.reference_hz is not None or station.transmitter is not None:
+    if station.given.reference_hz is not None or station.given.beacon or station.transmitter is not None:
         return ""
     return (
-        "oscillator: a radio cannot be its own reference: give --reference-hz of a generator's tone, or --transmitter "
-        "URI of another radio (with --transmitter-ppm, if it is known)"
+        "oscillator: a radio cannot be its own reference: give --reference-hz of a generator's tone, --beacon where a "
+        "server sends its own, or --transmitter URI of another radio (with --transmitter-ppm, if that is known)"
     )
 
 
 PROCEDURE = Procedure(
     "oscillator",
-    "reference oscillator (ppm), against a tone of known frequency or another radio",
+    "reference oscillator (ppm), against a known tone, a server's beacon or another radio",
     Validity(days=30, temperature_c=10.0),
     measure,
     needs_outside=needs_outside,

@@ -32,9 +32,10 @@ def calibrate(
         Optional[float],  # noqa: UP045
         number(float, 1e6, 1e11, "--reference-hz", help="Frequency of a generator's tone at the antenna."),
     ] = None,
+    beacon: Annotated[bool, typer.Option("--beacon", help="A server of this testbed sends its beacon there.")] = False,
     transmitter_ppm: Annotated[
         Optional[float],  # noqa: UP045
-        number(float, -200, 200, "--transmitter-ppm", help="By how much the oscillator of --transmitter is high."),
+        number(float, -200, 200, "--transmitter-ppm", help="By how much that oscillator is high, or the server's."),
     ] = None,
     source_dbm: Annotated[
         Optional[float],  # noqa: UP045
@@ -68,7 +69,11 @@ def calibrate(
     wanted = list(procedures().values()) if name == "all" else [find_procedure(name)]
     folder = store if store is not None else store_folder()
     given = Given(
-        reference_hz=reference_hz, transmitter_ppm=transmitter_ppm, source_dbm=source_dbm, output_dbm=output_dbm
+        reference_hz=reference_hz,
+        beacon=beacon,
+        transmitter_ppm=transmitter_ppm,
+        source_dbm=source_dbm,
+        output_dbm=output_dbm,
     )
     station = Station(uri, rate, transmitter or None, given, antennas)
     if name == "all":

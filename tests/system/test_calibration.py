@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from calibration.apply import CalibratedRadio, corrections_from
-from calibration.bench import Bench, Given, Station
+from calibration.bench import Bench, Given, Player, Station
 from calibration.plan import TonePlan
 from calibration.record import Record
 from calibration.registry import calibrate, find_procedure
@@ -27,6 +27,8 @@ from testbed.air.iiod.device import VirtualPluto
 from testbed.air.iiod.live_device import CORRECTED
 from testbed.air.iiod.pace import WallClock
 from testbed.config import FrontEnd, Oscillator, RadioModel
+from testbed.phy.beacon import beacon_period
+from testbed.phy.waveform import Waveform
 from testbed.radio.base import RadioSettings
 from testbed.radio.registry import open_radio
 from tests.addresses import own_address
@@ -166,6 +168,13 @@ def test_the_oscillator_of_a_pluto_against_another(served):
     relative = done("oscillator", uri, other)
     assert not relative.absolute
     assert figure(relative, "ppm") == pytest.approx(20.37, abs=0.02 + 0.2 / 60 * 20)
+    with open_radio(other, RadioSettings(RATE, tx_channels=1)) as server:
+        player = Player(server)
+        player.play(beacon_period(Waveform(), 1))
+        by_beacon = done("oscillator", uri, beacon=True, transmitter_ppm=-7.0)
+        player.end()
+    assert by_beacon.absolute
+    assert figure(by_beacon, "ppm") == pytest.approx(13.37, abs=0.02 + 0.2 / 60 * 30)
     iq = done("receive-iq", uri, other)
     image, dc = iq.quantities
     assert abs(image.complex) == pytest.approx(np.tan(np.radians(20 * CORRECTED) / 2), rel=0.1)

@@ -8,6 +8,8 @@ import pytest
 from calibration import antennas, compression, delay, gain_table, noise, oscillator, receive_iq, transmit_iq
 from calibration.plan import PERIOD, TonePlan
 from testbed.errors import RadioError
+from testbed.phy.beacon import beacon_period
+from testbed.phy.waveform import Waveform
 from tests.unit.calibration.textbook import image_rejection_db, imbalance, level_dbc, rapp, tones
 from tests.unit.calibration.textbook import noise as white
 
@@ -53,6 +55,23 @@ def test_ppm_to_a_fiftieth_with_drift(rng, ppm):
     found, error = oscillator.estimate(y, RATE, LO, reference_hz)
     assert found == pytest.approx(ppm, abs=0.02)
     assert error < 0.02
+
+
+@pytest.mark.parametrize("ppm", [-21.3, 4.0])
+def test_ppm_by_a_servers_beacons_to_a_fiftieth(rng, ppm):
+    """A fifth of a second at 20 dB, the server 5 ppm high; noise alone, and two beacons, are too little."""
+    waveform = Waveform()
+    sent = np.concatenate([beacon_period(waveform, number) for number in range(7, 27)])
+    cfo_hz = LO * ((1 + 5e-6) / (1 + ppm * 1e-6) - 1)
+    y = np.roll(sent, 4321) * np.exp(2j * np.pi * cfo_hz / RATE * np.arange(len(sent)))
+    y = (y + white(rng, len(y), 10 ** (waveform.rms_dbfs / 10) / 100))[None].astype(np.complex64)
+    found, error = oscillator.estimate_by_beacon(y, waveform, LO, 5.0)
+    assert found == pytest.approx(ppm, abs=0.02)
+    assert abs(found - ppm) < 4 * error < 0.02
+    with pytest.raises(RadioError, match="2 beacons heard"):
+        oscillator.estimate_by_beacon(y[:, :40_000], waveform, LO, 5.0)
+    with pytest.raises(RadioError, match="0 beacons heard"):
+        oscillator.estimate_by_beacon(white(rng, 96_000, 1.0)[None], waveform, LO, 5.0)
 
 
 @pytest.mark.parametrize("e, phase_noise", [(1.0, 0.0), (1 + 21e-6, 2e-3)])

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Ahead(Generic[T]):
-    """Runs ``items`` up to ``limit`` items ahead; when so many wait, it waits. Iterate over it once.
+    """Runs ``items`` up to ``limit`` items ahead; when so many wait, it waits. Iterate over it once, or `poll` it.
 
     What ``items`` raises is raised by the iteration, behind all that came before it.
     """
@@ -39,6 +39,18 @@ class Ahead(Generic[T]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def poll(self) -> T | None:
+        """The next item if one is there, for a taker that cannot wait; raises what the work raised."""
+        with self._changed:
+            if self._queue:
+                item = self._queue.popleft()
+                self._changed.notify_all()
+                return item
+            self.waits += not self._ended
+        if self._ended:
+            self._work.finished(1.0)
+        return None
 
     def __iter__(self) -> Iterator[T]:
         while True:

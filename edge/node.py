@@ -7,14 +7,16 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from PIL import Image
 
 from calibration.apply import calibrations_of, open_calibrated
 from edge.ahead import Ahead
+from edge.own_clock import hearing, send_aligned, warm_up
 from edge.switching import Switching
 from edge.transmitter import Plan, Transmitter
 from testbed.background import Background
@@ -25,10 +27,12 @@ from testbed.control.bus import Member
 from testbed.data.pictures import Picture, load_pictures
 from testbed.errors import RunIncomplete
 from testbed.radio.base import Radio, RadioSettings
+from testbed.radio.registry import has_own_clock
 from testbed.record.folder import sent_name, symbols_name
 
 LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
 AHEAD_FRAMES = 64  # half a second at 1.92 MS/s
+MOST_AHEAD = 1024  # 8 s, in 120 MB
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +76,16 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
             planned=config.switches,
         )
         settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, tx_channels=1)
-        with open_calibrated(config.radio, settings) as radio:
-            stream = transmitter.stream(pictures, switching.codec_for)
-            pieces = Ahead(stream, ahead_of(config, plan, radio.paced), "encode-ahead")
+        own_clock = has_own_clock(config.radio, settings)
+        if own_clock:
+            settings = msgspec.structs.replace(settings, rx_channels=1, rx_lo_offset_hz=config.beacon.offset_hz)
+            warm_up(config)
+        with ExitStack() as opened:
+            radio = opened.enter_context(open_calibrated(config.radio, settings))
+            heard = opened.enter_context(hearing(radio, config)) if own_clock else None
+            make = transmitter.frames if own_clock else transmitter.stream
+            ahead = ahead_of(config, plan, radio.paced, own_clock)
+            pieces = Ahead(make(pictures, switching.codec_for), ahead, "encode-ahead")
             try:
                 while not (pieces.filled() or switching.holding):
                     give_up_if_stopped(member, should_stop)
@@ -87,9 +98,15 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
                     plan.frames,
                     config.radio,
                 )
+                if heard is not None:
+                    heard.await_lock(lambda: give_up_if_stopped(member, should_stop))
                 member.ready(plan.samples, plan.frames)
                 switching.begin()
-                send(radio, pieces, plan.frames, switching, member, should_stop)
+                if heard is None:
+                    send(radio, pieces, plan.frames, switching, member, should_stop)
+                else:
+                    uplink = send_aligned(radio, heard, pieces, plan.frames, config, switching, member, should_stop)
+                    transmitter.clipped_samples += uplink.clock.clipped_samples
             finally:
                 switching.end()
                 pieces.close()
@@ -104,6 +121,7 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
                 "calibrations": calibrations_of(radio),
                 "switches": switching.facts(),
                 "pieces_waited_for": pieces.waits,
+                "oscillator": None if heard is None else heard.facts(),
                 "stage_s": {stage: list(spent) for stage, spent in transmitter.stage_s.items()},
             }
             log.info("all %d frames sent, %d samples clipped", transmitter.frames_sent, transmitter.clipped_samples)
@@ -114,11 +132,14 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
                 switching.take(member.hear(LOOK_S))  # all is encoded: who asks for a switch now is told so
 
 
-def ahead_of(config: EdgeConfig, plan: Plan, paced: bool) -> int:
-    """How many pieces are encoded ahead: all for a radio that does not wait, since an encoder may be slower than it."""
+def ahead_of(config: EdgeConfig, plan: Plan, paced: bool, own_clock: bool) -> int:
+    """How many pieces are encoded ahead: all for a radio that does not wait, since an encoder may be slower than it.
+
+    A stream that is aligned by the server's beacon goes on in silence where a frame is not there in time.
+    """
     if config.edge.ahead_frames is not None:
         return config.edge.ahead_frames
-    return AHEAD_FRAMES if paced else plan.frames + 1
+    return AHEAD_FRAMES if paced else min(plan.frames + 1, MOST_AHEAD if own_clock else plan.frames + 1)
 
 
 @contextmanager

@@ -37,7 +37,9 @@ class Command(msgspec.Struct, frozen=True):
 class UserState(msgspec.Struct):
     """What is known of one user.
 
-    ``first_frame`` is the first that obeys the last command, None until its answer has come.
+    ``first_frame`` is the first that obeys the last command, None until its answer has come. Samples are received later
+    than answers, by up to seconds where the server is slow: until a frame was read, ``seen``, bursts of the command
+    before it show that the user is there.
     """
 
     number: int = 0
@@ -46,7 +48,8 @@ class UserState(msgspec.Struct):
     trim_hz: float = 0.0
     last_burst: AccessFound | None = None
     first_frame: int | None = None
-    heard_at: int = 0  # sample of the last frame, or of the answer to the last command
+    seen: bool = False
+    heard_at: int = 0  # sample of the last frame or burst, or of the answer to the last command
     errors: list[tuple[float, float]] = []  # (samples, Hz) of frames since
 
 
@@ -116,7 +119,7 @@ class Alignment:
         wanted = self._period + burst_samples(self.waveform) + margin
         while self._stream.end >= self._next + wanted:
             for user, state in self.users.items():
-                if not state.frames and state.first_frame is not None:
+                if state.first_frame is not None and not state.seen:
                     self._search(user, state, self._stream.view(self._next, wanted))
             self._next += self._period
             self._stream.drop_before(self._next)
@@ -125,7 +128,7 @@ class Alignment:
             if state.first_frame is None and silent_s > ANSWER_S:
                 self._again(user, state)
             elif state.frames and state.first_frame is not None and silent_s > LOST_S:
-                state.frames = False
+                state.frames = state.seen = False
                 self._renew(user, state)
 
     def take(self, frame: ReceivedFrame) -> None:
@@ -134,15 +137,19 @@ class Alignment:
             state = self.users.get(part.user)
             if state is None or not state.frames or state.first_frame is None or part.header is None:
                 continue
+            state.seen, state.heard_at = True, max(state.heard_at, frame.first_sample)
             if part.header.frame < state.first_frame:
                 continue
-            state.heard_at = max(state.heard_at, frame.first_sample)
             arrival = frame.first_sample + part.delay_samples
             state.errors.append((self.error_samples(arrival), part.cfo_hz))
             if len(state.errors) >= FRAMES_MEASURED:
                 self._correct(part.user, state)
 
     def _search(self, user: int, state: UserState, samples: np.ndarray) -> None:
+        if state.frames:
+            if find_access(samples, self.waveform, user, state.number - 1) is not None:
+                state.heard_at = self._next
+            return
         found = find_access(samples, self.waveform, user, state.number)
         before, state.last_burst = state.last_burst, None
         if found is None:
@@ -152,7 +159,7 @@ class Alignment:
         if before is None or abs(self.error_samples(found.arrival - before.arrival)) > ALIKE_SAMPLES:
             return
         error = self.error_samples(found.arrival)
-        state.frames = abs(error) <= CLOSE_SAMPLES
+        state.frames, state.seen = abs(error) <= CLOSE_SAMPLES, False
         state.delay_samples -= error if state.frames else error % self._period - self._period
         self._renew(user, state)
 

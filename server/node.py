@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from calibration.apply import calibrations_of, open_calibrated
+from server.own_clock import Alignments, beaconing
 from testbed.background import Background
 from testbed.config import ServerConfig
 from testbed.control.bus import Hub, Lost, hosting
@@ -19,6 +23,7 @@ from testbed.errors import PeerLost, RunIncomplete
 from testbed.files import ensure_folder
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import Radio, RadioSettings, RxBlock
+from testbed.radio.registry import has_own_clock
 from testbed.record.events import AnyEvent, Bound, Progress, Started, recording
 from testbed.record.folder import RunFolder
 from testbed.text import printable
@@ -87,8 +92,13 @@ def serve(
     antennas = config.server.antennas
     settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, rx_channels=antennas)
     another_receives = config.server.name in config.external
-    with nullcontext() if another_receives else open_calibrated(config.radio, settings) as radio:
+    own_clock = not another_receives and has_own_clock(config.radio, settings)
+    if own_clock:
+        settings = msgspec.structs.replace(settings, tx_channels=1, tx_lo_offset_hz=config.beacon.offset_hz)
+    with ExitStack() as opened:
+        radio = None if another_receives else opened.enter_context(open_calibrated(config.radio, settings))
         session.calibrations = calibrations_of(radio)
+        sender = opened.enter_context(beaconing(radio, config.waveform)) if radio is not None and own_clock else None
         ready = hub.wait_ready(config.expects, should_stop)
         if config.record and radio is not None:
             from server.capture import recorder_of
@@ -105,6 +115,8 @@ def serve(
         edges = [edge for edge in config.users if edge in config.expects]
         offers = Offers(session, Handovers(hub.send), hub.send, edges)
         offers.plan(config.switches)
+        if sender is not None:
+            session.alignments = Alignments(config, sender, hub, emit)
         try:
             if radio is None:
                 await_carried(hub, session, offers, should_stop)
@@ -138,13 +150,17 @@ def receive(
     should_stop: Callable[[], bool],
     emit: Callable[[AnyEvent], None],
 ) -> None:
-    """Take ``total`` samples off the radio; a thread reads it, so that the server sees at once when a node is lost."""
+    """Take ``total`` samples off the radio; a thread reads it, so that the server sees at once when a node is lost.
+
+    Where radios have clocks of their own nobody knows how many it will be: at least so many, and all that edges send.
+    """
     blocks: queue.Queue[RxBlock] = queue.Queue(BLOCKS_QUEUED)
     ended = False
+    alignments = session.alignments
 
     def read() -> None:
-        for first in range(0, total, BLOCK_SAMPLES):
-            block = radio.receive(min(BLOCK_SAMPLES, total - first))
+        for first in itertools.count(0, BLOCK_SAMPLES) if alignments else range(0, total, BLOCK_SAMPLES):
+            block = radio.receive(BLOCK_SAMPLES if alignments else min(BLOCK_SAMPLES, total - first))
             while not ended:
                 try:
                     blocks.put(block, timeout=LOOK_S)
@@ -157,10 +173,13 @@ def receive(
     reading = Background(read, "radio-read")
     emit_at = 0.0
     try:
-        while session.samples < total:
+        while session.samples < total or not (alignments is None or alignments.finished):
             look(hub, session, offers, should_stop)
             try:
-                session.take(blocks.get(timeout=LOOK_S))
+                block = blocks.get(timeout=LOOK_S)
+                frames = session.take(block)
+                if alignments is not None:
+                    alignments.take(block, frames)
             except queue.Empty:
                 reading.finished()
             if time.monotonic() >= emit_at:
@@ -184,6 +203,9 @@ def look(hub: Hub, session: Session, offers: Offers, should_stop: Callable[[], b
     handed_in = False
     while (event := hub.poll(timeout_s)) is not None:
         node, message = event
+        timeout_s = 0.0
+        if session.alignments is not None and session.alignments.hear(node, message):
+            continue
         if isinstance(message, Lost) and node in watched and node not in session.results:
             raise PeerLost(f"{node} is gone: {message.reason}")
         if isinstance(message, ResultFile):
@@ -196,7 +218,6 @@ def look(hub: Hub, session: Session, offers: Offers, should_stop: Callable[[], b
             session.take_change(message)
         else:
             offers.take(node, message)
-        timeout_s = 0.0
     offers.tick()
     return handed_in
 

@@ -29,6 +29,7 @@ from testbed.record.folder import CODECS, IQ, SUMMARY, RunFolder, frame_name, ma
 from testbed.record.schema import Recorded
 
 if TYPE_CHECKING:
+    from server.own_clock import Alignments
     from testbed.record.recorder import Recorder
 
 FRAMES_BEHIND = 256  # between receiver and writer, 2 s of frames in 45 MB; when full the receiver waits
@@ -83,6 +84,7 @@ class Session:
         self.stage_s: dict[str, list[float]] = defaultdict(list)
         self.events: list[RadioEvent] = []
         self.results: dict[str, dict[str, object]] = {}
+        self.alignments: Alignments | None = None  # of users whose radios have clocks of their own
         self.recorder: Recorder | None = None  # of all that is taken
         self.recorded: Recorded | None = None
         self.calibrations: list[str] = []  # records by which its radio is corrected
@@ -110,8 +112,13 @@ class Session:
         """From now on frames of this codec are decoded with it."""
         self.assembler.install(new.codec)
 
-    def take(self, block: RxBlock) -> None:
+    def take(self, block: RxBlock) -> list[ReceivedFrame]:
         """Receive one block. Its frames are written, and the pictures that they complete decoded, on another thread.
+
+        Returns
+        -------
+        list of ReceivedFrame
+            Those that are settled with it.
 
         Raises
         ------
@@ -125,8 +132,10 @@ class Session:
             self._spectrum.append(block.samples[:, : SPECTRUM_SAMPLES - kept].copy())
         self.samples += block.samples.shape[1]
         self.events += block.events
-        for frame in self.receiver.push(block.samples):
+        frames = self.receiver.push(block.samples)
+        for frame in frames:
             self._behind.put(frame)
+        return frames
 
     def take_frame(self, frame: ReceivedFrame) -> None:
         """Write a frame down, then decode what it completes."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from testbed.air.iiod.air import PlutoAir
 from testbed.air.iiod.live_run import LivePlutoAir
+from testbed.air.iiod.pace import WallClock
 from testbed.air.levels import level_warnings
 from testbed.air.medium import Medium
 from testbed.air.serving import KEYS, Serving
@@ -31,7 +32,7 @@ def open_ports(medium: Medium, config: AirConfig) -> AirServer | PlutoAir | Live
     """ZeroMQ ports, or virtual Plutos; one kind for all radios of a run."""
     if all(port.pluto for port in config.ports):
         if config.air.pace == "realtime":
-            return LivePlutoAir(medium, config.ports, config.seed)
+            return LivePlutoAir(medium, config.ports, config.seed, WallClock(config.air.speed, config.air.patience_s))
         return PlutoAir(medium, config.ports)
     return AirServer(medium, config.ports, config.air.block_samples, pace=config.air.pace)
 

@@ -18,7 +18,17 @@ from testbed.config.load import (
 )
 from testbed.config.nodes import AirConfig, AirPort, EdgeConfig, ServerConfig
 from testbed.config.radios import FrontEnd, Oscillator, RadioModel
-from testbed.config.scenario import CodecChoice, EdgePart, Net, Scenario, ServerPart, Switch, picture_share, switches_of
+from testbed.config.scenario import (
+    BeaconPart,
+    CodecChoice,
+    EdgePart,
+    Net,
+    Scenario,
+    ServerPart,
+    Switch,
+    picture_share,
+    switches_of,
+)
 from testbed.config.strict import NODE_NAME, Strict, check
 
 __all__ = [
@@ -27,6 +37,7 @@ __all__ = [
     "AirConfig",
     "AirLink",
     "AirPort",
+    "BeaconPart",
     "Change",
     "CodecChoice",
     "EdgeConfig",

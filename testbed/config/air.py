@@ -85,6 +85,8 @@ class Air(Strict, frozen=True):
     user_cfo_hz: list[float] | None = None  # one for each user; drawn within +-100 Hz
     user_delay_samples: list[float] | None = None  # may be fractional; drawn within 0..cp/2
     block_samples: int = 14_400
+    speed: float = 1.0  # in real pace, the air's seconds in one of the machine's: less for one that is too slow
+    patience_s: float = 0.0  # of the machine's; in real pace, for which time stands still for who is late; 0: never
     pace: str = "lockstep"  # time passes when all have sent and all have asked; "realtime": as the wall clock says
 
     def __post_init__(self) -> None:
@@ -96,6 +98,8 @@ class Air(Strict, frozen=True):
         names = [radio.name for radio in self.radios]
         check(len(set(names)) == len(names), "air.radios.name", names, "each radio once")
         check(64 <= self.block_samples <= 1_000_000, "air.block_samples", self.block_samples, "64..1000000")
+        check(0.01 <= self.speed <= 1.0, "air.speed", self.speed, "0.01..1")
+        check(0 <= self.patience_s <= 60, "air.patience_s", self.patience_s, "0..60")
         check(self.pace in PACES, "air.pace", self.pace, ", ".join(PACES))
         common_hz, users_hz = self.common_cfo_hz, self.user_cfo_hz
         check(common_hz is None or abs(common_hz) <= 200e3, "air.common_cfo_hz", common_hz, "-200000..200000")

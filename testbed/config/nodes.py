@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from testbed.config.air import Air
-from testbed.config.scenario import EdgePart, ServerPart, Switch
+from testbed.config.scenario import BeaconPart, EdgePart, ServerPart, Switch
 from testbed.config.strict import Strict, check
 from testbed.phy.waveform import Waveform
 
@@ -47,6 +47,7 @@ class ServerConfig(Strict, frozen=True):
     codec: str
     expects: list[str]  # names of the nodes that must report before the run starts
     users: dict[str, int] = {}  # which edge sends as which user, so that pictures bear the edge's name
+    beacon: BeaconPart = BeaconPart()
     max_pixels: int = 1_000_000  # of a picture that is received
     provider: str = "cpu"  # that executes the codec
     switches: list[Switch] = []  # in the order of their frames, each with its edge
@@ -65,6 +66,7 @@ class EdgeConfig(Strict, frozen=True):
     codec: str
     share: tuple[int, int]  # (index, of): pictures are dealt to the edges in turn
     max_pixels: int
+    beacon: BeaconPart = BeaconPart()
     repeat: int = 1
     provider: str = "cpu"  # that executes the codec
     switches: list[int] = []  # frames before which the server will send another encoder: the edge waits for it there

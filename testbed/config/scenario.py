@@ -98,6 +98,17 @@ class ServerPart(Strict, frozen=True):
         check(0 <= self.tail_s <= 10, "server.tail_s", self.tail_s, "0..10")
 
 
+class BeaconPart(Strict, frozen=True):
+    """The server's beacon, sent where radios have clocks of their own."""
+
+    offset_hz: float = 40e6  # of its carrier above the edges': so far, a radio that sends does not deafen itself
+    absence_s: float = 30.0  # for which an edge may be gone from the bus before the run ends
+
+    def __post_init__(self) -> None:
+        check(1e6 <= abs(self.offset_hz) <= 1e9, "beacon.offset_hz", self.offset_hz, "1e6..1e9 either way")
+        check(0 <= self.absence_s <= 3600, "beacon.absence_s", self.absence_s, "0..3600")
+
+
 class Scenario(Strict, frozen=True):
     """Everything of a run."""
 
@@ -108,6 +119,7 @@ class Scenario(Strict, frozen=True):
     codec: CodecChoice = CodecChoice()
     server: ServerPart = ServerPart()
     air: Air = Air()
+    beacon: BeaconPart = BeaconPart()
     edges: list[EdgePart] = []
     switches: list[Switch] = []
     task: str = "photographs"  # what the run is for, see testbed.experiments.tasks

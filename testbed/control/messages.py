@@ -208,6 +208,23 @@ class Outcome(Message, frozen=True, tag="outcome"):
     open: int = 0  # edges whose outcome is still to come
 
 
+class Align(Message, frozen=True, tag="align"):
+    """The server orders an edge's stream, where radios have clocks of their own. Replaces the order before."""
+
+    number: int
+    frames: bool  # False: access bursts, of this order's variant
+    delay_samples: float  # in all, since the edge's stream began
+    trim_hz: float  # that the server measured of the edge's carrier beyond its own correction, in all
+
+
+class Aligned(Message, frozen=True, tag="aligned"):
+    """An edge's answer to Align: its stream stands where that says, from this frame on."""
+
+    node: str
+    number: int
+    frame: int
+
+
 AnyMessage = Union[  # noqa: UP007 - msgspec wants a runtime union on 3.10
     Hello,
     Piece,
@@ -230,11 +247,13 @@ AnyMessage = Union[  # noqa: UP007 - msgspec wants a runtime union on 3.10
     Prepared,
     Confirm,
     Outcome,
+    Align,
+    Aligned,
 ]
 
 ALL_SAY = (Hello, Heartbeat, Ready, Stop)
 MAY_SAY: dict[str, tuple[type[Message], ...]] = {
-    "edge": (*ALL_SAY, Result, ResultFile, Installed, Upload, Refusal, Prepared),
+    "edge": (*ALL_SAY, Result, ResultFile, Installed, Upload, Refusal, Prepared, Aligned),
     "air": (*ALL_SAY, Result, ResultFile, Changed),
     "observer": ALL_SAY,  # hears what all hear, changes nothing
     "operator": (*ALL_SAY, Offer),  # a person at the server's machine: brings codecs to a run that goes on

@@ -19,6 +19,8 @@ class RadioSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lo_hz: float = 2.4e9
     tx_gain_db: float = -10.0  # of a radio that has gains: below its strongest output
     rx_gain_db: float = 30.0
+    tx_lo_offset_hz: float = 0.0  # of the transmitter's oscillator over lo_hz: frequency-division duplex
+    rx_lo_offset_hz: float = 0.0
     timeout_s: float = 4.0  # after which an absent peer is named: within 5 s, with what it takes to start and to probe
 
 

@@ -16,7 +16,7 @@ from testbed.config.lab import require_permission
 from testbed.errors import PeerLost, RadioError
 from testbed.radio.base import RadioEvent, RadioIdentity, RadioSettings, RxBlock, Tuning
 from testbed.radio.pluto_buffers import layout
-from testbed.radio.pluto_device import PlutoDevice, open_device
+from testbed.radio.pluto_device import PlutoDevice, connect, open_device, waits
 from testbed.radio.pluto_libraries import require_libraries
 from testbed.radio.pluto_receiver import Receiver
 from testbed.radio.pluto_sender import Sender
@@ -63,6 +63,11 @@ class PlutoRadio:
     def check(uri: str, settings: RadioSettings) -> None:
         """See `testbed.radio.registry.check_uri`."""
         parse(uri, settings)
+
+    @staticmethod
+    def has_own_clock(uri: str, settings: RadioSettings) -> bool:
+        """See `testbed.radio.registry.has_own_clock`: hardware, and virtual ones in real pace."""
+        return not waits(connect(parse(uri, settings), settings.timeout_s))
 
     @staticmethod
     def require() -> None:
@@ -232,7 +237,8 @@ class PlutoRadio:
         if not choice.mute:
             virtual = self.device("transmit").virtual
             rate_hz = self.settings.sample_rate_hz
-            require_permission(self.uri, choice.lo_hz, rate_hz, choice.tx_gain_db, virtual)
+            lo_hz = choice.lo_hz + self.settings.tx_lo_offset_hz
+            require_permission(self.uri, lo_hz, rate_hz, choice.tx_gain_db, virtual)
 
     def device(self, what: str) -> PlutoDevice:
         """The connection to it.

@@ -40,16 +40,33 @@ def open_device(uri: str, choice: Choice, settings: RadioSettings) -> PlutoDevic
     MissingExtra, RadioNotFound, RadioError
         As `testbed.radio.pluto.PlutoRadio` has it.
     """
-    adi, iio = libraries()
+    adi, _ = libraries()
+    return PlutoDevice(uri, choice, settings, adi, connect(choice, settings.timeout_s))
+
+
+def waits(context: Any) -> bool:
+    """Whether a device's time stands still for clients, always or for a while; that of hardware does not."""
+    return context.attrs.get(PACE_FACT, "") not in ("", REAL_PACE)
+
+
+def connect(choice: Choice, timeout_s: float) -> Any:
+    """A context of libiio's of the Pluto at an address, once it is there.
+
+    Raises
+    ------
+    MissingExtra, RadioNotFound
+        As `open_device` has it.
+    """
+    _, iio = libraries()
     kind, _, host = choice.address.partition(":")
     deadline = time.monotonic() + choice.wait_s
-    while reason := silence(host, settings.timeout_s) if kind == "ip" else "":
+    while reason := silence(host, timeout_s) if kind == "ip" else "":
         if time.monotonic() > deadline:
             break
         time.sleep(LOOK_S)
     if not reason:
         try:
-            return PlutoDevice(uri, choice, settings, adi, iio.Context(choice.address))
+            return iio.Context(choice.address)
         except OSError as error:
             reason = error.strerror or str(error)
     raise RadioNotFound(
@@ -96,11 +113,11 @@ class PlutoDevice:
             self.rate_before_hz = float(sdr.sample_rate)
             set_rate(sdr, self.uri, rate_hz, choice.fir)
             if settings.tx_channels:
-                sdr.tx_lo = round(choice.lo_hz)
+                sdr.tx_lo = round(choice.lo_hz + settings.tx_lo_offset_hz)
                 sdr.tx_rf_bandwidth = rate_hz
                 sdr.disable_dds()
             if settings.rx_channels:
-                sdr.rx_lo = round(choice.lo_hz)
+                sdr.rx_lo = round(choice.lo_hz + settings.rx_lo_offset_hz)
                 sdr.rx_rf_bandwidth = rate_hz
                 for i in range(settings.rx_channels):
                     setattr(sdr, f"gain_control_mode_chan{i}", "manual")
@@ -115,7 +132,8 @@ class PlutoDevice:
             self._confirm(f"rx{i + 1} gain", getattr(sdr, f"rx_hardwaregain_chan{i}"), choice.rx_gain_db, 0.5)
         for side in ("tx", "rx"):
             if getattr(settings, f"{side}_channels"):
-                self._confirm(f"{side} LO", getattr(sdr, f"{side}_lo"), choice.lo_hz, LO_STEP_HZ)
+                wanted_hz = choice.lo_hz + getattr(settings, f"{side}_lo_offset_hz")
+                self._confirm(f"{side} LO", getattr(sdr, f"{side}_lo"), wanted_hz, LO_STEP_HZ)
                 self._confirm(f"{side} rf_bandwidth", getattr(sdr, f"{side}_rf_bandwidth"), rate_hz, math.inf)
 
     def _confirm(self, what: str, got: float, wanted: float, tolerance: float) -> None:
@@ -160,7 +178,7 @@ class PlutoDevice:
         sdr, settings, choice = self.sdr, self._settings, self._choice
         tx, rx = settings.tx_channels > 0, settings.rx_channels > 0
         return Tuning(
-            lo_hz=float(sdr.tx_lo if tx else sdr.rx_lo),
+            lo_hz=sdr.tx_lo - settings.tx_lo_offset_hz if tx else sdr.rx_lo - settings.rx_lo_offset_hz,
             tx_gain_db=choice.tx_gain_db if tx else None,
             rx_gain_db=float(sdr.rx_hardwaregain_chan0) if rx else None,
         )
@@ -193,7 +211,7 @@ class PlutoDevice:
     @property
     def waits(self) -> bool:
         """Whether its time stands still for clients, always or for a while; that of hardware does not."""
-        return self.pace not in ("", REAL_PACE)
+        return waits(self.context)
 
     def retune(self, choice: Choice) -> None:
         """Another frequency or other gains; the transmitter is mute while its oscillator moves.
@@ -218,13 +236,13 @@ class PlutoDevice:
         try:
             if settings.tx_channels and moved:
                 self.mute()
-                sdr.tx_lo = round(choice.lo_hz)
-                self._confirm("tx LO", sdr.tx_lo, choice.lo_hz, LO_STEP_HZ)
+                sdr.tx_lo = round(choice.lo_hz + settings.tx_lo_offset_hz)
+                self._confirm("tx LO", sdr.tx_lo, choice.lo_hz + settings.tx_lo_offset_hz, LO_STEP_HZ)
             if settings.tx_channels and (moved or choice.tx_gain_db != before.tx_gain_db):
                 self.unmute()
             if settings.rx_channels and moved:
-                sdr.rx_lo = round(choice.lo_hz)
-                self._confirm("rx LO", sdr.rx_lo, choice.lo_hz, LO_STEP_HZ)
+                sdr.rx_lo = round(choice.lo_hz + settings.rx_lo_offset_hz)
+                self._confirm("rx LO", sdr.rx_lo, choice.lo_hz + settings.rx_lo_offset_hz, LO_STEP_HZ)
             for i in range(settings.rx_channels if hears_otherwise(choice, before) else 0):
                 setattr(sdr, f"rx_hardwaregain_chan{i}", choice.rx_gain_db)
                 self._confirm(f"rx{i + 1} gain", getattr(sdr, f"rx_hardwaregain_chan{i}"), choice.rx_gain_db, 0.5)

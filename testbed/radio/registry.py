@@ -57,6 +57,20 @@ def require_driver(uri: str) -> None:
         require()
 
 
+def has_own_clock(uri: str, settings: RadioSettings) -> bool:
+    """Whether a radio's samples and carrier come from an oscillator that no other radio shares.
+
+    False unless a driver's ``has_own_clock`` says so, which may have to look at the device.
+
+    Raises
+    ------
+    RadioNotFound, RadioError
+        As `open_radio` has it.
+    """
+    asked = getattr(driver_of(uri), "has_own_clock", None)
+    return asked is not None and asked(uri, settings)
+
+
 def driver_of(uri: str) -> Callable[[str, RadioSettings], Radio]:
     """The class behind a scheme."""
     scheme, colon, _ = uri.partition(":")

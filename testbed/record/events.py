@@ -89,6 +89,17 @@ class FrameReceived(Event, frozen=True, tag="frame"):
     stage_s: dict[str, float] = {}
 
 
+class Ordered(Event, frozen=True, tag="order"):
+    """The server ordered an edge's stream, where radios have clocks of their own."""
+
+    user: int
+    sample: int  # of the server's, when it did
+    number: int
+    frames: bool  # False: access bursts
+    delay_samples: float  # in all, since the edge's stream began
+    trim_hz: float
+
+
 class PictureDecoded(Event, frozen=True, tag="picture"):
     """A picture was decoded; it lies in the run folder under ``file``."""
 
@@ -136,7 +147,17 @@ class RunEnded(Event, frozen=True, tag="ended"):
 
 
 AnyEvent = Union[  # noqa: UP007 - msgspec wants a runtime union on 3.10
-    RunOpened, Bound, Started, Progress, FrameReceived, PictureDecoded, RoundDone, LinkChanged, Warned, RunEnded
+    RunOpened,
+    Bound,
+    Started,
+    Progress,
+    FrameReceived,
+    Ordered,
+    PictureDecoded,
+    RoundDone,
+    LinkChanged,
+    Warned,
+    RunEnded,
 ]
 DECODER = msgspec.json.Decoder(AnyEvent)
 TAGS = frozenset(kind.__struct_config__.tag for kind in Event.__subclasses__())

@@ -55,7 +55,7 @@ class LiveEther(Opening):
         self.world = world
         self._devices = {device.pluto: device for device in devices}
         self._pacer: Pacer = pacer or WallClock()
-        self._begun_s = self._pacer.now_s()
+        self._pacer.now_s(0.0)
         self._left = set(self.plutos)
         self._orders: deque[Callable[[], None]] = deque()
         self._ended = threading.Event()
@@ -69,7 +69,8 @@ class LiveEther(Opening):
     @property
     def late_s(self) -> float:
         """By how much samples are behind the clock."""
-        return self._pacer.now_s() - self._begun_s - self.world.now_ns / NS
+        passed_s = self.world.now_ns / NS
+        return self._pacer.now_s(passed_s) - passed_s
 
     def between_steps(self, act: Callable[[], T]) -> T:
         """As `Opening.between_steps`; the thread that lets time pass does it."""
@@ -154,7 +155,7 @@ class LiveEther(Opening):
         """Until the last device is retired."""
         while not self._ended.is_set():
             try:
-                kept_up = self.advance(self._pacer.now_s() - self._begun_s)
+                kept_up = self.advance(self._pacer.now_s(self.world.now_ns / NS))
             except Exception:
                 log.exception("the air between virtual Plutos failed")
                 raise
@@ -188,7 +189,7 @@ class LiveEther(Opening):
             if now_ns + room / pluto.rate_hz(RX) * FASTEST * NS < end_ns:
                 end_ns = min(end_ns, self.world.time_of(device.name, room))
             queued = min([MAX_STEP, *(tx.samples for tx in pluto.tx_buffers if tx.loaded and not tx.cyclic)])
-            end_ns = min(end_ns, now_ns + int(queued / pluto.rate_hz(TX) * NS))
+            end_ns = min(end_ns, now_ns + int(queued / pluto.rate_hz(TX) * FASTEST * NS))
         return max(end_ns, now_ns + 1)
 
     def _skip(self, end_ns: int) -> None:
@@ -210,7 +211,8 @@ class LiveEther(Opening):
                 self._orders.popleft()()
             due = world.due(end_ns)
             listening = [device for device in devices if device.listens]
-            grace_s = min(self.late_s / (self._pacer.speed or 1.0), GRACE_S) if self._pacer.speed else 0.0
+            late_s = self.late_s / self._pacer.speed if self._pacer.speed else 0.0
+            grace_s = self._pacer.patience_s or min(late_s, GRACE_S)
             codes = {device: device.take(due[device.name][0], grace_s) for device in devices}
             self._changed.notify_all()
         sent = {}

@@ -24,6 +24,7 @@ from testbed.record.events import (
     EventTail,
     FrameReceived,
     LinkChanged,
+    Ordered,
     PictureDecoded,
     Progress,
     RoundDone,
@@ -60,6 +61,7 @@ ALL: list[AnyEvent] = [
     PictureDecoded(user=0, picture=1, file="received/edge-1-001.png", lost_share=0.0, codec="c 00", decode_s=0.2),
     RoundDone(round=1, uploads=9, refused={"edge-2": "spent"}),
     LinkChanged(at_sample=14_400, link="edge-1.server", key="path_loss_db", value=80.0),
+    Ordered(user=1, sample=9_600, number=3, frames=True, delay_samples=-12.5, trim_hz=4.25),
     Warned(node="server", text="late"),
     RunEnded(complete=True),
 ]
@@ -88,7 +90,7 @@ def test_every_kind_of_event_is_read_as_it_was_written(folder: RunFolder):
     assert read_events(folder) == ALL
     lines = [json.loads(line) for line in folder.read_text(EVENTS).splitlines()]
     assert [line["event"] for line in lines] == [
-        "opened", "bound", "started", "progress", "frame", "picture", "round", "link", "warning", "ended",
+        "opened", "bound", "started", "progress", "frame", "picture", "round", "link", "order", "warning", "ended",
     ]  # fmt: skip
     assert all(abs(line["time_s"] - time.time()) < 3600 for line in lines)
     assert all(in_words(event) and "\n" not in in_words(event) for event in ALL)

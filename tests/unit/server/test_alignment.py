@@ -144,6 +144,22 @@ def test_who_is_silent_is_asked_for_bursts_and_who_does_not_answer_is_asked_agai
     assert alignment.commands() == []
 
 
+def test_bursts_that_still_come_show_that_a_user_is_there():
+    """Samples lag behind answers: as long as bursts of the order before are heard, nobody is lost."""
+    alignment = Alignment(WAVEFORM, 1)
+    in_frames(alignment)
+    slot = np.zeros(PERIOD, np.complex64)
+    slot[: WAVEFORM.symbol_samples * 8] = access_burst(WAVEFORM, 0, 0)
+    slots = int(LOST_S * WAVEFORM.sample_rate_hz / PERIOD)
+    for _ in range(2 * slots):
+        alignment.push(slot[None])
+    assert alignment.commands() == []
+    for _ in range(slots + 3):
+        alignment.push(np.zeros((1, PERIOD), np.complex64))
+    (command,) = alignment.commands()
+    assert not command.frames
+
+
 @pytest.mark.parametrize("late", [1.0, 5000.4, PERIOD - 700.25])
 def test_a_burst_anywhere_moves_the_stream_onto_the_grid(late: float):
     """Always later, never earlier: by what is left of a period; frames only once a burst was heard there."""

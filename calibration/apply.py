@@ -299,6 +299,11 @@ def open_calibrated(uri: str, settings: RadioSettings, folder: Path | None = Non
         raise
 
 
+def full_scale_dbm_of(radio: Radio) -> float | None:
+    """Level at the antenna of a tone at full scale, at the gain in force; None where no absolute record says so."""
+    return radio.level_dbm(0.0) if isinstance(radio, CalibratedRadio) else None
+
+
 def calibrations_of(radio: Radio | None) -> list[str]:
     """Names of the records that correct a radio; none if none does."""
     return radio.corrections.names if isinstance(radio, CalibratedRadio) else []

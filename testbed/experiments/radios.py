@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.signal import welch
 
+from calibration.apply import full_scale_dbm_of, open_calibrated
 from testbed.errors import RadioError
 from testbed.files import require_writable, write_aside
 from testbed.radio.base import Radio, RadioSettings
@@ -101,8 +102,9 @@ def spectrum(
     require_driver(uri)
     wanted, lost = max(BINS, round(seconds * settings.sample_rate_hz)), 0
     parts: list[np.ndarray] = []
-    with open_radio(uri, settings) as radio:
+    with open_calibrated(uri, settings) as radio:
         words = _tuning(radio)
+        full_scale_dbm = full_scale_dbm_of(radio)
         while sum(part.shape[1] for part in parts) < wanted and not should_stop():
             block = radio.receive(min(wanted, round(settings.sample_rate_hz * TONE_BLOCK_S)))
             parts.append(block.samples)
@@ -125,7 +127,9 @@ def spectrum(
         console.print(" " * 7 + (" " * gap).join(ends) + " MHz", highlight=False)
         peak = f"{line[strongest]:.1f} dBFS at {frequency_hz[strongest]:+.0f} Hz from the carrier"
         level = float(power_to_db(np.mean(np.abs(x[antenna]) ** 2) + 1e-30))
-        console.print(f"strongest {peak}; all together {level:.1f} dBFS" + (f"; {lost} samples lost" if lost else ""))
+        at_antenna = "" if full_scale_dbm is None else f", {level + full_scale_dbm:.1f} dBm at the antenna"
+        gone = f"; {lost} samples lost" if lost else ""
+        console.print(f"strongest {peak}; all together {level:.1f} dBFS{at_antenna}{gone}", soft_wrap=True)
     if out is not None:
         write_aside(out, drawn(frequency_hz + lo_hz, level_db, out.suffix == ".png"))
         console.print(f"written: {out}", soft_wrap=True)

@@ -100,7 +100,12 @@ class Bench:
                 text=True,
                 timeout=LIMIT_S,
                 cwd=self.lab,
-                env=os.environ | {"PATH": paths, "XDG_DATA_HOME": str(self.folder / "data")},
+                env=os.environ
+                | {
+                    "PATH": paths,
+                    "XDG_DATA_HOME": str(self.folder / "data"),
+                    "SEMTB_CALIBRATION": str(self.folder / "calibration"),
+                },
             )
         assert done.returncode in ((0, 1) if words[:3] == ["semtb", "firmware", "diff"] else (0,)), (
             f"{line}\n{script}\n{done.stdout}\n{done.stderr}"
@@ -173,11 +178,14 @@ def test_before_the_first_pluto(bench: Bench):
 
 
 def test_one_pluto(bench: Bench):
-    """From the box to a report: its profile in force, every frame found."""
+    """From the box to a report: its profile in force, every frame found, each node's records named."""
     printed = "\n".join(bench.run(line) for line in commands("one"))
     assert "written and in force" in printed
-    (user,) = result_of(bench, "one-pluto").metrics.users
+    result = result_of(bench, "one-pluto")
+    (user,) = result.metrics.users
     assert user.frames_detected == user.frames_sent > 0
+    used = {node: [name.rpartition("-")[0] for name in names] for node, names in result.calibrations.items()}
+    assert used == {"server": ["receive-iq"], "edge-1": ["transmit-iq"]}
 
 
 def test_two_plutos(bench: Bench):

@@ -28,7 +28,7 @@ from testbed.air.commands import (
 from testbed.air.serving import Serving
 from testbed.errors import DataError, PeerUnreachable, ScenarioError
 from testbed.experiments.air_orders import find_air, parse_key, set_link
-from tests.unit.air.zmq_bench import benches, fetch, gaussian, serve
+from tests.unit.air.zmq_bench import benches, fetch, gaussian, serve, until
 
 
 @pytest.fixture
@@ -64,13 +64,13 @@ class Running:
 @pytest.fixture
 def running(folder: Path) -> Iterator[Running]:
     with benches() as make:
-        yield Running(make)
+        air = Running(make)
+        until(running_airs)
+        yield air
 
 
 def socket_of() -> Path:
-    while not (airs := running_airs()):
-        pass
-    return next(iter(airs.values()))
+    return next(iter(running_airs().values()))
 
 
 def test_a_link_changes_at_the_sample_that_is_named(running, rng):

@@ -179,3 +179,18 @@ def test_behind_the_end_who_still_receives_gets_silence_until_it_leaves(bench):
     receiver.close(linger=0)
     b.thread.join(10)
     assert not b.thread.is_alive()
+
+
+@pytest.mark.parametrize("pattern", KINDS)
+def test_a_stopped_receiver_stops_who_pushes_or_publishes(bench, pattern):
+    """Nobody receives: of 100 messages the air holds what its next block wants, whatever the time."""
+    b = bench(patterns=(pattern, "req-rep"), block=1000)
+    b.peer(zmq.REQ, b.rx[0])
+    b.start()
+    one = speak(b, pattern)
+    for _ in range(100):
+        one.send(bytes(8 * 1000))
+    until(lambda: b.server.served == 2000)
+    time.sleep(0.2)
+    assert b.server.served == 2000
+    assert b.server._transmitters[0].queue.held == 1000

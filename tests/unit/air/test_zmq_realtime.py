@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import zmq
 
 from testbed.air.receiver_ports import HOLD_S
+from testbed.errors import PeerLost
 from testbed.radio.base import RadioSettings
 from testbed.radio.zmq import ZmqRadio
 from tests.unit.air.zmq_bench import RATE, Bench, benches, fetch, gaussian, serve, until
@@ -39,6 +41,7 @@ class Timed:
 
     def pass_blocks(self, count: int) -> None:
         """Let time pass block by block; the air has mixed each before the next."""
+        until(lambda: self.bench.server._clock.running)
         for _ in range(count):
             self.blocks += 1
             self.clock.now_s = 1000.0 + (self.blocks + 1e-3) * BLOCK_S
@@ -84,6 +87,8 @@ def test_who_takes_part_in_a_run_is_waited_for_before_the_clock_runs(timed, rng)
     receiver.send(struct.pack("<I", 2 * BLOCK))
     t.clock.now_s += 5.0
     until(lambda: b.server._antennas[0].attached)
+    time.sleep(0.2)  # many turns of the air
+    assert not b.server._clock.running
     assert b.server.served == 0
     t.clock.now_s = 1000.0
     serve(one, [[x.tobytes()]])
@@ -233,3 +238,21 @@ def test_an_air_that_fell_far_behind_moves_its_time_and_says_so(timed):
     t.clock.now_s += 5 * BLOCK_S
     until(lambda: b.server.served >= served + 4 * BLOCK)
     assert b.server.served <= served + 6 * BLOCK
+
+
+@pytest.mark.parametrize("who", ["transmitter edge-1", "receiver server"])
+def test_a_peer_of_a_run_that_goes_away_ends_it_in_real_pace_too(timed, who):
+    """What is not external is needed: its end is named, as in lock step."""
+    t = timed()
+    b = t.bench
+    one, receiver = b.peer(zmq.REP, b.tx[0]), b.peer(zmq.REQ, b.rx[0])
+    b.start()
+    receiver.send(struct.pack("<I", 10))
+    serve(one, [[bytes(8 * BLOCK)]])
+    until(lambda: b.server._clock.running)
+    t.pass_blocks(1)
+    receiver.recv()
+    (one if who.startswith("tr") else receiver).close(linger=0)
+    outcome = b.result()
+    assert isinstance(outcome, PeerLost)
+    assert str(outcome).startswith(f"{who} at {b.tx[0] if who.startswith('tr') else b.rx[0]} went away")

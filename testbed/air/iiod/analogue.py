@@ -17,8 +17,8 @@ from testbed.units import db_to_amplitude
 
 CORNER = {"tx": 1.6, "rx": 1.4}  # of the baseband filter, over half of rf_bandwidth: UG-570, "BB LPF"
 ORDER = 3  # a Butterworth filter: UG-570
-TAPS = (16, 32, 64, 128)  # of what stands for both filters at the sample rate: the first that is good enough
-ERROR = 1e-3  # that is good enough: -60 dB up to 0.4 times the rate
+TAPS = (16, 24, 32, 48, 64, 128)  # of what stands for both filters at the sample rate: the first that is good enough
+ERROR = 2e-3  # that is good enough: 0.02 dB up to 0.4 times the rate
 MEMORY = TAPS[-1] - 1  # samples before one that it depends on
 POINTS = 2048
 FLAT = 5e-3  # a filter that deviates from 1 by less anywhere in the band is left out: 0.04 dB

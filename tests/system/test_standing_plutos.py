@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,9 @@ def standing() -> Iterator[Callable[..., subprocess.Popen]]:
     """`semtb air --pluto`, once it presents them."""
     started: list[subprocess.Popen] = []
 
-    def start(*addresses: str) -> subprocess.Popen:
+    def start(*addresses: str, between: Sequence[str] = ("--scenario", "two-plutos")) -> subprocess.Popen:
         where = [word for address in addresses for word in ("--pluto", address)]
-        command = [*SEMTB, "air", *where, "--scenario", "two-plutos"]
+        command = [*SEMTB, "air", *where, *between]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         assert started[-1].stdout is not None
         while addresses[-1] not in started[-1].stdout.readline():
@@ -82,3 +83,16 @@ def test_plutos_that_stop_in_a_run_end_it_within_seconds(standing, tmp_path: Pat
     assert running.returncode == 1
     assert "the Pluto no longer answers (no answer)" in output
     assert not read_result(RunFolder(folder)).complete
+
+
+def test_plutos_that_are_wired_crosswise_hear_each_other(standing, tmp_path: Path):
+    """As the line of the how-to has it: neither's oscillator is off against the other's."""
+    page = (Path(__file__).parents[2] / "docs" / "over-the-air.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^    semtb air --pluto 127.0.0.2 --pluto 127.0.0.3 (--cable .*)$", page, re.MULTILINE)
+    first, second = own_address(), own_address()
+    standing(first, second, between=line.split())
+    for uri, other in ((first, second), (second, first)):
+        command = [*SEMTB, "calibrate", "oscillator", f"pluto:ip:{uri}", "--transmitter", f"pluto:ip:{other}"]
+        done = subprocess.run([*command, "--store", str(tmp_path)], capture_output=True, text=True, timeout=LIMIT_S)
+        assert done.returncode == 0, done.stderr
+        assert f"not applied; relative to the oscillator of pluto:ip:{other}" in done.stdout

@@ -95,7 +95,7 @@ def replay_run(path: Path, settings: list[str], out: Path | None, console: Conso
     require_receiver_only(recorded, scenario)
     config = load_node(original.file(node_name(scenario.server.name)), ServerConfig)
     config = msgspec.structs.replace(config, server=scenario.server)
-    summary = original.read_json(SUMMARY)
+    summary = original.read_json(SUMMARY) if original.has(SUMMARY) else {}  # a server that was killed left none
     complete = bool(summary.get("complete"))
     reason = "" if complete else "the run that was recorded was not complete"
     with opened(path, config) as radio, new_folder(out, scenario) as folder:
@@ -110,6 +110,7 @@ def replay_run(path: Path, settings: list[str], out: Path | None, console: Conso
             session.results = summary.get("nodes", {})
             session.switches = summary.get("switches", [])
             session.files_refused = summary.get("files_refused", 0)
+            session.calibrations = summary.get("calibrations", [])
             receive_again(session, radio, events.emit)
         finish(folder, session, complete, {"replay_of": str(path)})
         again = evaluate(folder.path, complete, reason, time.monotonic() - began)

@@ -32,7 +32,7 @@ from testbed.record.folder import sent_name, symbols_name
 
 LOOK_S = 0.05  # how often a waiting node looks whether the run has ended
 AHEAD_FRAMES = 64  # half a second at 1.92 MS/s
-MOST_AHEAD = 1024  # 8 s, in 120 MB
+MOST_AHEAD = 256  # 2 s, in 30 MB
 
 log = logging.getLogger(__name__)
 

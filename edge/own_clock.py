@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from edge.ahead import Ahead
 from edge.receiver import BeaconReceiver, Reception
@@ -17,12 +17,13 @@ from testbed.background import Background
 from testbed.config import EdgeConfig
 from testbed.control.bus import Member
 from testbed.control.messages import Align, Aligned
-from testbed.errors import PeerUnreachable, RunIncomplete
+from testbed.errors import PeerUnreachable, RunIncomplete, SemtbError
 from testbed.phy.beacon import beacon_period
 from testbed.radio.base import Radio
 
 BLOCK_SAMPLES = 9_600  # 5 ms at 1.92 MS/s
 LOOK_S = 0.02  # how often a waiting node looks for orders
+LEAVE_S = 0.5  # for a thread that is in the radio to come out of it
 LOCK_S = 30.0  # for the server to come up and be heard; acquisition itself takes 30 ms
 
 log = logging.getLogger(__name__)
@@ -63,9 +64,9 @@ class Downlink:
         self._ended = False
         self._work = Background(self._run, "beacon-listen")
 
-    def check(self) -> None:
-        """Raise what the radio raised."""
-        self._work.finished()
+    def check(self, timeout_s: float = 0.0) -> None:
+        """Raise what the radio raised, if it did so within a time."""
+        self._work.finished(timeout_s)
 
     def end(self) -> None:
         """Hear no more; the thread ends with its present block, or when the radio closes."""
@@ -119,6 +120,8 @@ def hearing(radio: Radio, config: EdgeConfig) -> Iterator[Downlink]:
         yield downlink
     finally:
         downlink.end()
+        with suppress(SemtbError):
+            downlink.check(LEAVE_S)
 
 
 def send_aligned(

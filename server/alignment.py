@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from server.headers import HELD_FRAMES
 from server.received import ReceivedFrame
 from testbed.phy.access import AccessFound, burst_samples, find_access
 from testbed.phy.stream import SampleStream
@@ -20,7 +21,9 @@ CLOSE_SAMPLES = 2.0  # of a burst from the grid: frames may follow, they are mea
 FRAMES_MEASURED = 24  # 0.2 s, of which a mean is taken before the next order
 GAIN = 0.5  # share of what was measured that an order corrects: fading moves a user's mean delay, too
 WORTH_SAMPLES, WORTH_HZ = 0.25, 5.0  # less is not worth an order
-LOST_S = 0.5  # without a frame that could be read: the user is asked for access bursts
+# Frame periods without a frame that could be read, after which a user is asked for access bursts; where another is
+# absent, frames are told of up to HELD_FRAMES late.
+LOST_FRAMES = 2 * HELD_FRAMES + 16
 ANSWER_S = 2.0  # without an answer to an order: it is given again
 
 
@@ -123,11 +126,12 @@ class Alignment:
                     self._search(user, state, self._stream.view(self._next, wanted))
             self._next += self._period
             self._stream.drop_before(self._next)
+        lost = LOST_FRAMES * self._period
         for user, state in self.users.items():
             silent_s = (self.now - state.heard_at) / self.waveform.sample_rate_hz
             if state.first_frame is None and silent_s > ANSWER_S:
                 self._again(user, state)
-            elif state.frames and state.first_frame is not None and silent_s > LOST_S:
+            elif state.frames and state.first_frame is not None and self.now - state.heard_at > lost:
                 state.frames = state.seen = False
                 self._renew(user, state)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from server.alignment import Alignment
 from server.received import ReceivedFrame
@@ -13,13 +13,15 @@ from testbed.background import Background
 from testbed.config import ServerConfig
 from testbed.control.bus import Hub, Lost
 from testbed.control.messages import Align, Aligned, AnyMessage, Ready, Result
-from testbed.errors import PeerLost
+from testbed.errors import PeerLost, SemtbError
 from testbed.phy.beacon import NUMBER_BITS, beacon_period
 from testbed.phy.waveform import Waveform
 from testbed.radio.base import Radio, RxBlock
 from testbed.record.events import AnyEvent, Ordered
 
 DRAIN_S = 2.5  # of samples behind the last result, for last frames that do not come: more than a radio reads ahead
+
+LEAVE_S = 0.5  # for a thread that is in the radio to come out of it
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +35,9 @@ class BeaconSender:
         self._ended = False
         self._work = Background(self._run, "beacon-send")
 
-    def check(self) -> None:
-        """Raise what the radio raised."""
-        self._work.finished()
+    def check(self, timeout_s: float = 0.0) -> None:
+        """Raise what the radio raised, if it did so within a time."""
+        self._work.finished(timeout_s)
 
     def end(self) -> None:
         """Send no more; the thread ends with its present beacon, or when the radio closes."""
@@ -56,6 +58,8 @@ def beaconing(radio: Radio, waveform: Waveform) -> Iterator[BeaconSender]:
         yield sender
     finally:
         sender.end()
+        with suppress(SemtbError):
+            sender.check(LEAVE_S)
 
 
 class Alignments:
@@ -124,8 +128,10 @@ class Alignments:
                     self._last[part.user] = max(self._last[part.user], part.header.frame)
         self._say()
         longest_s = self._config.beacon.absence_s
-        for name, (since, reason) in self._absent.items():
-            if self._clock() - since > longest_s:
+        for name, (since, reason) in list(self._absent.items()):
+            if self._hub.progress.pop(name, None) is not None:  # it is back on the bus, and getting ready
+                self._absent[name] = (self._clock(), reason)
+            elif self._clock() - since > longest_s:
                 raise PeerLost(f"{name} is gone ({reason}) and did not come back in {longest_s:g} s")
 
     def hear(self, node: str, message: AnyMessage | Lost) -> bool:
@@ -147,6 +153,7 @@ class Alignments:
         elif isinstance(message, Lost) and node in self._open:
             log.warning("%s is gone: %s; it may come back", node, message.reason)
             self._alignment.leave(user)
+            self._hub.progress.pop(node, None)
             self._absent[node] = (self._clock(), message.reason)
             return True
         elif isinstance(message, Ready):

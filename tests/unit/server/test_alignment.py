@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from server.alignment import ANSWER_S, FRAMES_MEASURED, LOST_S, Alignment
+from server.alignment import ANSWER_S, FRAMES_MEASURED, LOST_FRAMES, Alignment
 from server.received import ReceivedFrame, UserFrame
 from testbed.config import Air, Oscillator, RadioModel
 from testbed.phy.access import access_burst
@@ -126,7 +126,7 @@ def test_who_is_silent_is_asked_for_bursts_and_who_does_not_answer_is_asked_agai
     alignment = Alignment(WAVEFORM, 1)
     in_frames(alignment)
     silence = np.zeros((1, PERIOD), np.complex64)
-    slots = int(LOST_S * WAVEFORM.sample_rate_hz / PERIOD)
+    slots = LOST_FRAMES
     for _ in range(slots - 1):
         alignment.push(silence)
     assert alignment.commands() == []
@@ -150,7 +150,7 @@ def test_bursts_that_still_come_show_that_a_user_is_there():
     in_frames(alignment)
     slot = np.zeros(PERIOD, np.complex64)
     slot[: WAVEFORM.symbol_samples * 8] = access_burst(WAVEFORM, 0, 0)
-    slots = int(LOST_S * WAVEFORM.sample_rate_hz / PERIOD)
+    slots = LOST_FRAMES
     for _ in range(2 * slots):
         alignment.push(slot[None])
     assert alignment.commands() == []

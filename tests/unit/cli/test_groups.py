@@ -15,4 +15,4 @@ def test_what_names_no_command_goes_to_the_first():
 
 def test_a_command_that_is_there_is_not_taken_for_a_file():
     result = CliRunner().invoke(app, ["air", "serve"])
-    assert "give either CONFIG or --pluto" in str(result.exception)
+    assert "give either CONFIG, --pluto ADDRESS or --zmq" in str(result.exception)

@@ -181,6 +181,11 @@ class CalibratedRadio:
         return self.radio.identity
 
     @property
+    def adjusted(self) -> tuple[str, ...]:
+        """See `testbed.radio.base.Radio.adjusted`."""
+        return self.radio.adjusted
+
+    @property
     def tuning(self) -> Tuning | None:
         """Gains as they are set, the frequency as it truly is."""
         tuning = self.radio.tuning

@@ -119,6 +119,8 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
                 "codecs": [identity.label for identity in transmitter.codecs],
                 "provider": codec.provider,
                 "calibrations": calibrations_of(radio),
+                "adjusted": list(radio.adjusted),
+                "sent_events": [{"kind": e.kind, "sample": e.sample, "count": e.count} for e in radio.sent_events()],
                 "switches": switching.facts(),
                 "pieces_waited_for": pieces.waits,
                 "oscillator": None if heard is None else heard.facts(),

@@ -98,6 +98,7 @@ def serve(
     with ExitStack() as opened:
         radio = None if another_receives else opened.enter_context(open_calibrated(config.radio, settings))
         session.calibrations = calibrations_of(radio)
+        session.adjusted = list(radio.adjusted) if radio is not None else []
         sender = opened.enter_context(beaconing(radio, config.waveform)) if radio is not None and own_clock else None
         ready = hub.wait_ready(config.expects, should_stop)
         if config.record and radio is not None:

@@ -87,6 +87,7 @@ class Session:
         self.alignments: Alignments | None = None  # of users whose radios have clocks of their own
         self.recorder: Recorder | None = None  # of all that is taken
         self.recorded: Recorded | None = None
+        self.adjusted: list[str] = []  # what its radio has otherwise than it was asked for
         self.calibrations: list[str] = []  # records by which its radio is corrected
         self.files_refused = 0
         self.planned: dict[str, NewCodec] = {}  # by the name that the scenario gives
@@ -223,6 +224,7 @@ class Session:
                 "external": list(self.config.external),
                 "provider": next(iter(self.assembler.codecs.values())).provider,
                 "calibrations": self.calibrations,
+                "adjusted": self.adjusted,
                 "samples": self.samples,
                 "frames": self.frames,
                 "frames_cut": self.receiver.frames_cut,

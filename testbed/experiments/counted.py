@@ -45,6 +45,9 @@ def counted(scenario: Scenario, summary: Mapping[str, Any]) -> list[Counted]:
     ]
     for node, values in summary.get("nodes", {}).items():
         found.append(_counted(node, "clipped", values.get("clipped_samples", 0), "samples"))
+        late = values.get("sent_events", ())
+        times_s = [event["sample"] / rate_hz for event in late[:MAX_TIMES]]
+        found.append(_counted(node, "late", sum(event["count"] for event in late), "samples", times_s))
         found += [_counted(port, "late", count, "samples") for port, count in values.get("late", {}).items()]
     return [one for one in found if one.count]
 

@@ -101,7 +101,8 @@ def evaluate(run_dir: Path, complete: bool, reason: str, wall_time_s: float | No
         command=provenance.command(),
         machine=provenance.machine(),
         providers=providers(scenario, summary, nodes),
-        calibrations=calibrations(scenario, summary, nodes),
+        calibrations=lists_of("calibrations", scenario, summary, nodes),
+        adjusted=lists_of("adjusted", scenario, summary, nodes),
         metrics=metrics,
         timing=timing(scenario, summary, nodes, wall_time_s),
         recording=recorded,
@@ -129,12 +130,12 @@ def providers(
     return {node: str(values["provider"]) for node, values in summaries.items() if "provider" in values}
 
 
-def calibrations(
-    scenario: Scenario, summary: Mapping[str, object], nodes: Mapping[str, Mapping[str, object]]
+def lists_of(
+    key: str, scenario: Scenario, summary: Mapping[str, object], nodes: Mapping[str, Mapping[str, object]]
 ) -> dict[str, list[str]]:
-    """By which records each node's radio was corrected, by its own word."""
+    """What each node's radio says of itself under a key, of those that say something."""
     summaries = {scenario.server.name: summary, **nodes}
-    named = {node: values.get("calibrations") for node, values in summaries.items()}
+    named = {node: values.get(key) for node, values in summaries.items()}
     return {node: [str(name) for name in names] for node, names in named.items() if isinstance(names, list) and names}
 
 

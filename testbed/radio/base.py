@@ -90,6 +90,11 @@ class Radio(Protocol):
         ...
 
     @property
+    def adjusted(self) -> tuple[str, ...]:
+        """What it has otherwise than it was asked for, in words: rounded or clamped, and read back."""
+        ...
+
+    @property
     def tuning(self) -> Tuning | None:
         """Frequency and gains in force; None if there is nothing to tune."""
         ...

@@ -87,6 +87,11 @@ class MemoryRadio:
         return RadioIdentity("memory", self._name)
 
     @property
+    def adjusted(self) -> tuple[str, ...]:
+        """Nothing: it is as it was asked to be."""
+        return ()
+
+    @property
     def tuning(self) -> None:
         """A cable has no frequency."""
 

@@ -67,6 +67,11 @@ class SigmfRadio:
         return RadioIdentity("sigmf", self.uri.partition(":")[2], model=self.recording.hardware)
 
     @property
+    def adjusted(self) -> tuple[str, ...]:
+        """Nothing: it is as it was asked to be."""
+        return ()
+
+    @property
     def tuning(self) -> None:
         """What was recorded is tuned no more."""
 

@@ -94,6 +94,11 @@ class ZmqRadio:
         return RadioIdentity("zmq", self.uri.partition(":")[2])
 
     @property
+    def adjusted(self) -> tuple[str, ...]:
+        """Nothing: it is as it was asked to be."""
+        return ()
+
+    @property
     def tuning(self) -> None:
         """A cable has no frequency."""
 

@@ -127,6 +127,7 @@ class Result(msgspec.Struct, kw_only=True):
     command: str = ""  # remakes the run
     providers: dict[str, str] = {}  # what executed each node's codec: cpu, cuda or tensorrt
     calibrations: dict[str, list[str]] = {}  # records by which each node's radio was corrected; nothing of none
+    adjusted: dict[str, list[str]] = {}  # what each node's radio has otherwise than it was asked for; nothing of none
     machine: str = ""  # processor, cores in use, system
     metrics: Metrics = msgspec.field(default_factory=Metrics)
     timing: Timing = msgspec.field(default_factory=Timing)

@@ -11,10 +11,11 @@ import pytest
 
 from testbed.errors import RadioError
 from testbed.radio.base import Radio, RadioSettings, RxBlock, Tuning
+from testbed.radio.contract_ends import noise
 from testbed.radio.registry import open_radio
 from testbed.record.captures import Description
 from testbed.record.recorder import Recorder
-from tests.contract.test_radio import RATE, Pair, noise
+from tests.contract.test_radio import RATE, Pair
 
 COUNT = 50_000
 Feed = Callable[[np.ndarray], Radio]

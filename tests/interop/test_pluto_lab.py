@@ -75,6 +75,9 @@ def test_within_its_lab_it_transmits_and_a_retune_that_leaves_it_changes_nothing
     uri, phy = f"pluto:ip:{pluto.pluto.address}", pluto.pluto.phy
     with pytest.raises(RadioError, match=r"not transmitting: lab\.toml: tx_gain_db = -19 is -11 dBm EIRP"):
         open_radio(f"{uri},lo_hz=2.45e9,tx_gain_db=-19", RadioSettings(RATE, tx_channels=1))
+    with pytest.raises(RadioError, match=r"not transmitting: lab\.toml: 2484\.04\.\.2485\.96 MHz lies in none"):
+        offset = RadioSettings(RATE, tx_channels=1, tx_lo_offset_hz=35e6)
+        open_radio(f"{uri},lo_hz=2.45e9,tx_gain_db=-20", offset)
     with open_radio(f"{uri},lo_hz=2.45e9,tx_gain_db=-20", RadioSettings(RATE, tx_channels=1)) as radio:
         for wrong in (Tuning(lo_hz=2.4e9), Tuning(lo_hz=2.6e9), Tuning(tx_gain_db=-10.0)):
             with pytest.raises(RadioError, match=r"not transmitting: lab\.toml: "):

@@ -92,18 +92,21 @@ def test_runs_for_owners_of_plutos_go_over_virtual_ones(
     scenario: str, nodes: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Every frame found, and the pictures near what the same channel allows; what is known of the server's Pluto is
-    used, and named in result and page."""
+    used, and named in result and page; what a Pluto rounded is said."""
     where = [own_address(), own_address()]
     server, edge = where[nodes[0]], where[nodes[1]]
     monkeypatch.setenv("SEMTB_CALIBRATION", str(tmp_path / "calibration"))
     name = keep_record(tmp_path / "calibration", server)
     result, _ = semtb(
-        tmp_path / "run", scenario, "--radio", f"server=pluto:ip:{server}", "--radio", f"edge-1=pluto:ip:{edge}"
+        tmp_path / "run",
+        scenario,
+        *("--radio", f"server=pluto:ip:{server}", "--radio", f"edge-1=pluto:ip:{edge},tx_gain_db=-10.1"),
     )
     (user,) = result.metrics.users
     assert user.frames_detected == user.frames_sent > 0
     assert user.psnr_db > user.single_user_psnr_db - 1.0
     assert result.calibrations == {"server": [name]}
+    assert result.adjusted == {"edge-1": ["tx1 gain: wanted -10.1, the Pluto has -10"]}
     assert name in (tmp_path / "run" / "report.html").read_text()
 
 

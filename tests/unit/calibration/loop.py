@@ -104,6 +104,10 @@ class LoopRadio:
         return self._loop.temperature_c
 
     @property
+    def adjusted(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def tuning(self) -> Tuning:
         return Tuning(
             self._tuning.lo_hz,

@@ -76,6 +76,11 @@ CASES = [
         "edge-1: 11 samples clipped",
     ),
     (
+        {"nodes": {"edge-1": {"sent_events": [{"kind": "underflow", "sample": 192_000, "count": 960}] * 2}}},
+        Counted(node="edge-1", what="late", count=1920, unit="samples", times_s=[0.1, 0.1]),
+        "edge-1: 1920 samples late at 0.100, 0.100 s: the air did not wait",
+    ),
+    (
         {"nodes": {"air": {"late": {"edge-2": 480}}}},
         Counted(node="edge-2", what="late", count=480, unit="samples"),
         "edge-2: 480 samples late: the air did not wait, and silence stood in their place",

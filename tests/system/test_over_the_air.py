@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from testbed.air.iiod.air import present
 from testbed.cli import probes
@@ -34,7 +35,6 @@ SPEC.loader.exec_module(far_side)
 PAGE = Path(__file__).parents[2] / "docs" / "over-the-air.md"
 HARDWARE = re.compile(r"192\.168\.\d\.1\b")
 PROGRAMS = ("semtb", "iio_info")
-SMALLER = ("--set", "max_pixels=6000")  # pictures, so that a run takes seconds
 LIMIT_S = 110
 SEMTB = """#!/bin/sh
 exec {python} -m testbed.cli.main "$@"
@@ -59,6 +59,11 @@ class Bench:
         program = folder / "bin" / "semtb"
         program.write_text(SEMTB.format(python=sys.executable))
         program.chmod(0o755)
+        self.pictures = folder / "pictures"  # two small ones, so that a run takes seconds
+        self.pictures.mkdir()
+        for level in (60, 180):
+            grey = Image.linear_gradient("L").resize((96, 64)).point([k * level // 255 for k in range(256)])
+            grey.convert("RGB").save(self.pictures / f"grey-{level}.png")
         self.lab = folder / "work"
         self.lab.mkdir()
 
@@ -80,7 +85,7 @@ class Bench:
             for name, uri in radios.items():
                 if uri and HARDWARE.search(uri) and name not in given:
                     words += ["--radio", f"{name}={uri}"]
-            words += SMALLER
+            words += ["--images", str(self.pictures)]
         newest = max(self.lab.glob("runs/*"), key=lambda path: path.stat().st_mtime_ns, default=Path("runs"))
         return [HARDWARE.sub(self.address, word.replace("runs/…", str(newest))) for word in words]
 
@@ -117,9 +122,10 @@ class Bench:
 
     @contextmanager
     def standing(self, words: list[str]) -> Iterator[None]:
-        """The virtual Plutos that a command speaks to, each hearing itself; a run brings its own air."""
-        alone = [] if words[:2] in (["semtb", "run"], ["semtb", "firmware"]) else HARDWARE.findall(" ".join(words))
-        servers = [server for name in dict.fromkeys(alone) for server in present([self.virtual[name]])]
+        """The virtual Plutos that a command speaks to: each hears the others, one alone itself. A run has its own."""
+        known = [] if words[:2] in (["semtb", "run"], ["semtb", "firmware"]) else HARDWARE.findall(" ".join(words))
+        addresses = [self.virtual[name] for name in dict.fromkeys(known)]
+        servers = present(addresses) if addresses else []
         try:
             yield
         finally:
@@ -170,7 +176,13 @@ def test_every_block_of_the_page_is_run_by_a_test_here():
 
 def test_before_the_first_pluto(bench: Bench):
     """The host's files are written there and read back; a lab.toml is there and allows what the page sends."""
-    printed = [bench.run(line) for line in commands("setup")]
+    printed = []
+    for line in commands("setup"):
+        printed.append(bench.run(line))
+        if "> lab.toml" in line:  # the virtual Plutos are held to it as hardware is
+            file = bench.lab / "lab.toml"
+            assert "virtual = false" in file.read_text()
+            file.write_text(file.read_text().replace("virtual = false", "virtual = true"))
     assert "ready for" in printed[0]
     assert "changed and read back" in printed[1]
     assert (bench.far / "etc/udev/rules.d/60-semtb-pluto.rules").exists()
@@ -181,6 +193,9 @@ def test_one_pluto(bench: Bench):
     """From the box to a report: its profile in force, every frame found, each node's records named."""
     printed = "\n".join(bench.run(line) for line in commands("one"))
     assert "written and in force" in printed
+    assert "no sample lost" in printed
+    assert (bench.lab / "band.svg").stat().st_size > 1000
+    assert "gain-table: " in printed
     result = result_of(bench, "one-pluto")
     (user,) = result.metrics.users
     assert user.frames_detected == user.frames_sent > 0
@@ -193,6 +208,7 @@ def test_two_plutos(bench: Bench):
     assert "written and in force" in printed
     assert "byte for byte" in printed
     assert (bench.lab / "band").is_dir()
+    assert re.search(r"oscillator: ppm .* relative to the oscillator of", printed)
     (user,) = result_of(bench, "two-plutos").metrics.users
     assert user.frames_detected == user.frames_sent > 0
 

@@ -291,6 +291,16 @@ def test_a_run_is_measured_without_its_recording(run: RunFolder, tmp_path: Path,
     assert "Recording" not in make_report(bare).read_text()
 
 
+def test_a_run_that_was_cut_off_before_its_summary_is_received_again(run: RunFolder, replay: Replay, tmp_path: Path):
+    """There is nothing to compare with, which is said; the replay is as incomplete as the run was."""
+    cut = tmp_path / "cut"
+    shutil.copytree(run.path, cut, ignore=shutil.ignore_patterns("server.json", "result.json"))
+    status, words, out = replay(path=cut)
+    assert status == 0
+    assert f"{cut} has no metrics to compare with" in words
+    assert read_result(RunFolder(out)).complete is False
+
+
 def test_values_that_differ_are_named_by_their_place():
     known = {"users": [{"psnr_db": 1.0, "ssim": None}], "counted": [1]}
     again = {"users": [{"psnr_db": 2.0, "ssim": None}], "counted": [1, 2]}

@@ -76,8 +76,8 @@ def run_edge(config: EdgeConfig, should_stop: Callable[[], bool], store: Path | 
             planned=config.switches,
         )
         settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, tx_channels=1)
-        own_clock = has_own_clock(config.radio, settings)
-        if own_clock:
+        own_clock = config.beacon is not None and has_own_clock(config.radio, settings)
+        if own_clock and config.beacon is not None:
             settings = msgspec.structs.replace(settings, rx_channels=1, rx_lo_offset_hz=config.beacon.offset_hz)
             warm_up(config)
         with ExitStack() as opened:

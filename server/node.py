@@ -92,9 +92,10 @@ def serve(
     antennas = config.server.antennas
     settings = RadioSettings(sample_rate_hz=config.waveform.sample_rate_hz, rx_channels=antennas)
     another_receives = config.server.name in config.external
-    own_clock = not another_receives and has_own_clock(config.radio, settings)
-    if own_clock:
-        settings = msgspec.structs.replace(settings, tx_channels=1, tx_lo_offset_hz=config.beacon.offset_hz)
+    beacon = None if another_receives else config.beacon
+    own_clock = beacon is not None and has_own_clock(config.radio, settings)
+    if own_clock and beacon is not None:
+        settings = msgspec.structs.replace(settings, tx_channels=1, tx_lo_offset_hz=beacon.offset_hz)
     with ExitStack() as opened:
         radio = None if another_receives else opened.enter_context(open_calibrated(config.radio, settings))
         session.calibrations = calibrations_of(radio)

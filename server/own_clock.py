@@ -127,7 +127,7 @@ class Alignments:
                 if part.header is not None and part.user in self._last:
                     self._last[part.user] = max(self._last[part.user], part.header.frame)
         self._say()
-        longest_s = self._config.beacon.absence_s
+        longest_s = 0.0 if self._config.beacon is None else self._config.beacon.absence_s
         for name, (since, reason) in list(self._absent.items()):
             if self._hub.progress.pop(name, None) is not None:  # it is back on the bus, and getting ready
                 self._absent[name] = (self._clock(), reason)

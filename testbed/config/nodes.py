@@ -47,7 +47,7 @@ class ServerConfig(Strict, frozen=True):
     codec: str
     expects: list[str]  # names of the nodes that must report before the run starts
     users: dict[str, int] = {}  # which edge sends as which user, so that pictures bear the edge's name
-    beacon: BeaconPart = BeaconPart()
+    beacon: BeaconPart | None = None  # where several edges send: used if their radios have clocks of their own
     max_pixels: int = 1_000_000  # of a picture that is received
     provider: str = "cpu"  # that executes the codec
     switches: list[Switch] = []  # in the order of their frames, each with its edge
@@ -66,7 +66,7 @@ class EdgeConfig(Strict, frozen=True):
     codec: str
     share: tuple[int, int]  # (index, of): pictures are dealt to the edges in turn
     max_pixels: int
-    beacon: BeaconPart = BeaconPart()
+    beacon: BeaconPart | None = None  # where several edges send: used if their radios have clocks of their own
     repeat: int = 1
     provider: str = "cpu"  # that executes the codec
     switches: list[int] = []  # frames before which the server will send another encoder: the edge waits for it there

@@ -99,7 +99,7 @@ class ServerPart(Strict, frozen=True):
 
 
 class BeaconPart(Strict, frozen=True):
-    """The server's beacon, sent where radios have clocks of their own."""
+    """The server's beacon, sent where several edges have radios with clocks of their own."""
 
     offset_hz: float = 40e6  # of its carrier above the edges': so far, a radio that sends does not deafen itself
     absence_s: float = 30.0  # for which an edge may be gone from the bus before the run ends

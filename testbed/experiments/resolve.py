@@ -126,7 +126,7 @@ def resolve(scenario: Scenario, external: Mapping[str, str] = NONE) -> list[Node
         provider=scenario.codec.provider,
         expects=[node.name for node in air + edges],
         users={edge.name: edge.user for edge in scenario.edges},
-        beacon=scenario.beacon,
+        beacon=scenario.beacon if len(scenario.edges) > 1 else None,
         max_pixels=scenario.max_pixels,
         record=scenario.record,
         switches=[
@@ -157,7 +157,7 @@ def edge_config(scenario: Scenario, edge: EdgePart, control: str, radio: str) ->
         codec=scenario.codec.name,
         provider=scenario.codec.provider,
         share=picture_share(scenario, edge),
-        beacon=scenario.beacon,
+        beacon=scenario.beacon if len(scenario.edges) > 1 else None,
         max_pixels=scenario.max_pixels,
         repeat=scenario.repeat,
         switches=[switch.at_frame for switch in switches_of(scenario, edge.name)],

@@ -194,6 +194,7 @@ def test_one_pluto(bench: Bench):
     printed = "\n".join(bench.run(line) for line in commands("one"))
     assert "written and in force" in printed
     assert "no sample lost" in printed
+    assert list(bench.lab.glob("selftest-*.json"))
     assert (bench.lab / "band.svg").stat().st_size > 1000
     assert "gain-table: " in printed
     result = result_of(bench, "one-pluto")

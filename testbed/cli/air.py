@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from testbed.cli.groups import ShorthandGroup
-from testbed.cli.options import Seed, Settings, number
+from testbed.cli.options import Seed, Settings, number, number_argument
 from testbed.cli.process import NodeProcess
 from testbed.errors import ScenarioError
 
@@ -144,7 +144,7 @@ AirName = Annotated[
 )
 def set_link(
     key: Annotated[str, typer.Argument(metavar="EDGE.SERVER.KEY", help="KEY: path_loss_db or gain_db.")],
-    value: Annotated[float, typer.Argument(help="In dB.")],
+    value: Annotated[float, number_argument(float, -100, 130, help="In dB.")],
     air: AirName = None,
 ) -> None:
     """Change a link of an air that runs on this machine, from its next sample on; say which that is."""

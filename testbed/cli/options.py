@@ -22,6 +22,18 @@ def number(kind: type[T], low: T, high: T, *names: str, help: str = "") -> Any:
         As typer.Option takes them.
     help : str
     """
+    parse = within(kind, low, high)
+    return typer.Option(*names, parser=parse, metavar=parse.allowed, help=help)
+
+
+def number_argument(kind: type[T], low: T, high: T, help: str = "") -> Any:
+    """The same as an argument, which has a place and no name."""
+    parse = within(kind, low, high)
+    return typer.Argument(parser=parse, metavar=parse.allowed, help=help)
+
+
+def within(kind: type[T], low: T, high: T) -> Any:
+    """A parser that refuses what is no number between two limits; ``allowed`` says which they are."""
     allowed = f"{low:_}..{high:_}" if kind is int else f"{low:g}..{high:g}"
 
     def parse(text: str) -> T:
@@ -34,7 +46,7 @@ def number(kind: type[T], low: T, high: T, *names: str, help: str = "") -> Any:
         return value
 
     parse.allowed = allowed  # type: ignore[attr-defined]
-    return typer.Option(*names, parser=parse, metavar=allowed, help=help)
+    return parse
 
 
 # typer reads these at runtime, and Python 3.10's typer wants Optional for options that may be left out.

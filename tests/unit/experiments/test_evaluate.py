@@ -127,6 +127,7 @@ def made(tmp_path: Path, codec: PictureCodec, rng: np.random.Generator) -> Made:
                     "codecs": [label] * 2,
                     "provider": "cuda",
                     "calibrations": ["transmit-iq-20261125T101500Z"],
+                    "adjusted": ["tx_gain_db: -10.1 was asked for, -10 is in force"],
                     "stage_s": {"encode": odd, "cooling": [7.0]},
                 },
                 "edge-2": {"pictures": ["c.jpg", "d.jpg"], "codecs": [label] * 2, "stage_s": {"encode": even}},
@@ -212,6 +213,7 @@ def test_metrics_and_timing_are_what_the_folder_holds(made, codec):
     assert (result.scenario, result.seed, result.complete, result.reason) == ("by-hand", 5, True, "")
     assert result.providers == {"server": "cpu", "edge-1": "cuda"}
     assert result.calibrations == {"edge-1": ["transmit-iq-20261125T101500Z"]}
+    assert result.adjusted == {"edge-1": ["tx_gain_db: -10.1 was asked for, -10 is in force"]}
     assert flat(read_result(made.folder)) == pytest.approx(flat(result), rel=1e-12)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC
 from collections.abc import Callable
 
 import msgspec
@@ -27,7 +28,7 @@ class PortTerms(msgspec.Struct, frozen=True):
     count: Count
 
 
-class Port:
+class Port(ABC):  # noqa: B024 - its kinds say what is abstract
     """One endpoint, its queue and its counts.
 
     Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 import zmq
 
@@ -20,17 +22,17 @@ class ReceiverPort(Port):
         super().__init__(link, label, "rx", external, terms)
 
     @property
+    @abstractmethod
     def attached(self) -> bool:
         """Whether somebody receives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def accept(self) -> None:
         """Take in what the peer says."""
-        raise NotImplementedError
 
+    @abstractmethod
     def serve(self) -> None:
         """Hand out what is ready."""
-        raise NotImplementedError
 
     def push(self, samples: np.ndarray) -> None:
         """Queue [n] complex64 that the air has mixed; they are waited with."""

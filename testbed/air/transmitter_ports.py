@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 import zmq
 
@@ -31,13 +33,13 @@ class TransmitterPort(Port):
         """Whether what lies in its socket is wanted now."""
         return True
 
+    @abstractmethod
     def want(self, count: int) -> None:
         """So many samples are wanted in the queue."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self) -> None:
         """Read one message, if one is there."""
-        raise NotImplementedError
 
     def block(self, count: int) -> np.ndarray:
         """[count] complex64 in real pace: what is there, and silence in the place of what is not.

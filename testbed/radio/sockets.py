@@ -5,6 +5,7 @@ Who asks is here, who answers in `testbed.radio.responder`."""
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 
 import numpy as np
 import zmq
@@ -33,7 +34,7 @@ CONNECTION = (
 )
 
 
-class Link:
+class Link(ABC):
     """One socket and the knowledge whether its peer is there; used by one thread at a time. See its two kinds.
 
     Parameters
@@ -125,15 +126,15 @@ class Link:
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)
 
+    @abstractmethod
     def _note(self, event: int, value: int) -> None:
         """Take in one event of the monitor."""
-        raise NotImplementedError
 
-    def _is_there(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _is_there(self) -> bool: ...
 
-    def _why_absent(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _why_absent(self) -> str: ...
 
     def _besides(self) -> str:
         return ""

@@ -53,10 +53,11 @@ def losses(results: dict[str, Any]) -> str:
                 most = max(cell["below_best_db"][name] for cell in cells)
                 panel.set_ylim(-0.05, 1.3 * max(c["below_best_db"][n] for c in cells for n in names))
                 panel.axhline(ALLOWED_DB, color=INK, linewidth=0.8, linestyle="--")
-                panel.set_title(f"{label}{' (default)' if name == default else ''}: at most {most:.2f}", fontsize=8)
+                which = "default, " if name == default else ""
+                panel.set_title(f"{label}\n{which}at most {most:.2f} dB", fontsize=8)
             else:
                 least = min(cell["above_ls_db"][default] for cell in cells)
-                panel.set_title(f"{label} over LS: at least {least:.2f}", fontsize=8)
+                panel.set_title(f"{label}\nover LS: at least {least:.2f} dB", fontsize=8)
             panel.set_xticks(range(len(dopplers)), [f"{d:g}" for d in dopplers])
         for row, axes in enumerate(sheet.axes):
             axes[0].set_ylabel("PSNR below the best (dB)" if row * 3 < len(names) else "PSNR above LS (dB)")

@@ -54,10 +54,10 @@ def losses(results: dict[str, Any]) -> str:
                 panel.set_ylim(-0.05, 1.3 * max(c["below_best_db"][n] for c in cells for n in names))
                 panel.axhline(ALLOWED_DB, color=INK, linewidth=0.8, linestyle="--")
                 which = "default, " if name == default else ""
-                panel.set_title(f"{label}\n{which}at most {most:.2f} dB", fontsize=8)
+                panel.set_title(f"{label}\n{which}at most {most:.2f} dB", fontsize=7)
             else:
                 least = min(cell["above_ls_db"][default] for cell in cells)
-                panel.set_title(f"{label}\nover LS: at least {least:.2f} dB", fontsize=8)
+                panel.set_title(f"{label}\nover LS: at least {least:.2f} dB", fontsize=7)
             panel.set_xticks(range(len(dopplers)), [f"{d:g}" for d in dopplers])
         for row, axes in enumerate(sheet.axes):
             axes[0].set_ylabel("PSNR below the best (dB)" if row * 3 < len(names) else "PSNR above LS (dB)")
